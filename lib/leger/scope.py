@@ -1,0 +1,105 @@
+"""Where things lie: the paths of the system scope and of a user's scope."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The folders that one manager's deployments live in; `name` is "system" or "user"."""
+
+    name: str
+    etc: Path
+    state: Path
+    runtime: Path
+    quadlet_folders: tuple[Path, ...]
+    vendor: Path | None = None
+
+    @classmethod
+    def system(cls, root: Path = Path("/")) -> Self:
+        """The scope of the system manager; `root` is another folder in tests only."""
+        return cls(
+            name="system",
+            etc=root / "etc/leger",
+            state=root / "var/lib/leger",
+            runtime=root / "run/leger",
+            quadlet_folders=(
+                root / "run/containers/systemd",
+                root / "etc/containers/systemd",
+                root / "usr/share/containers/systemd",
+            ),
+            vendor=root / "usr/lib/leger",
+        )
+
+    @classmethod
+    def user(cls) -> Self:
+        """The scope of the calling user's manager (XDG folders, else their defaults)."""
+        home = Path.home()
+        uid = os.getuid()
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{uid}"))
+        config = Path(os.environ.get("XDG_CONFIG_HOME", home / ".config"))
+        state = Path(os.environ.get("XDG_STATE_HOME", home / ".local/state"))
+        return cls(
+            name="user",
+            etc=config / "leger",
+            state=state / "leger",
+            runtime=runtime / "leger",
+            quadlet_folders=(
+                runtime / "containers/systemd",
+                config / "containers/systemd",
+                Path(f"/etc/containers/systemd/users/{uid}"),
+                Path("/etc/containers/systemd/users"),
+            ),
+        )
+
+    @property
+    def config(self) -> Path:
+        return self.etc / "config.yaml"
+
+    @property
+    def deployments(self) -> Path:
+        return self.etc / "deployments.d"
+
+    @property
+    def units(self) -> Path:
+        return self.etc / "units.json"
+
+    @property
+    def units_previous(self) -> Path:
+        return self.etc / "units.json.prev"
+
+    @property
+    def current(self) -> Path:
+        return self.state / "current"
+
+    @property
+    def sources(self) -> Path:
+        return self.state / "sources"
+
+    @property
+    def store(self) -> Path:
+        return self.state / "store"
+
+    @property
+    def data(self) -> Path:
+        return self.state / "data"
+
+    @property
+    def staged(self) -> Path:
+        return self.state / "staged"
+
+    @property
+    def manifests(self) -> Path:
+        return self.state / "manifests"
+
+    @property
+    def switch(self) -> Path:
+        return self.state / "switch.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
