@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class LegerError(Exception):
-    """Something the administrator can act on: the message says what and where, the hint what to do."""
+    """Something the administrator can act on.
+
+    The message says what and where, the hint what to do.
+    """
 
     exit_code = 1
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Fault:
-    """Why something cannot be deployed: `file` is relative to the deployment's tree, `line` from 1 (0: the file)."""
+    """Why something cannot be deployed.
+
+    `file` is relative to the deployment's tree, `line` counts from 1 (0: the whole file).
+    """
 
     deployment: str
     message: str
@@ -88,7 +91,7 @@ class Built:
     tree: Tree
     units: Mapping[str, Unit]
     bindings: tuple[Binding, ...]
-    on_secret_change: str = "restart"
+    on_secret_change: str = "restart"  # noqa: S105
     adopted: tuple[Path, ...] = ()
     refers: frozenset[str] = field(default_factory=frozenset)
 
