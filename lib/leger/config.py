@@ -1,0 +1,74 @@
+"""/etc/leger/config.yaml: defaults that hold for all deployments of a host."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Self
+
+from leger import yamlfile
+from leger.quantities import duration, size
+from leger.scope import Scope
+from leger.yamlfile import Node
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a source may cost: seconds for one fetch, bytes and files of what it brings."""
+
+    fetch_seconds: float = 300.0
+    fetch_bytes: int = 1 << 30
+    tree_bytes: int = 512 << 20
+    file_bytes: int = 128 << 20
+    files: int = 50_000
+
+    @classmethod
+    def parse(cls, node: Node) -> Self:
+        """Read `limits:`; what is not given keeps its default."""
+        known = {
+            "fetch-time": "fetch_seconds",
+            "fetch-size": "fetch_bytes",
+            "tree-size": "tree_bytes",
+            "file-size": "file_bytes",
+            "files": "files",
+        }
+        given = {}
+        for key, value in node.mapping(known).items():
+            given[known[key]] = duration(value) if key == "fetch-time" else size(value)
+        return cls(**given)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A scope's config.yaml; `secrets_prefix` is "" or ends in a slash."""
+
+    host_name: str
+    host_tags: tuple[str, ...] = ()
+    secrets_prefix: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def parse(cls, node: Node) -> Self:
+        """Read a whole config.yaml."""
+        keys = node.mapping(["host", "secrets", "limits", "fleet"])
+        empty = Node(None, node.source, node.line)
+        host = keys.get("host", empty).mapping(["name", "tags"])
+        secrets = keys.get("secrets", empty).mapping(["prefix"])
+        prefix = secrets["prefix"].text().strip("/") if "prefix" in secrets else ""
+        return cls(
+            host_name=host["name"].text() if "name" in host else _host_name(),
+            host_tags=host["tags"].texts() if "tags" in host else (),
+            secrets_prefix=f"{prefix}/" if prefix else "",
+            limits=Limits.parse(keys.get("limits", empty)),
+        )
+
+
+def load(scope: Scope) -> Config:
+    """The scope's configuration; without a file, the defaults. Raises ConfigError."""
+    if not scope.config.exists():
+        return Config.parse(Node(None, str(scope.config), 1))
+    return Config.parse(yamlfile.read(scope.config))
+
+
+def _host_name() -> str:
+    return socket.gethostname().partition(".")[0]

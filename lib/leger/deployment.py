@@ -1,0 +1,231 @@
+"""A deployment: what the host says about one folder of quadlets in one repository."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Self
+
+from leger import yamlfile
+from leger.errors import ConfigError
+from leger.quantities import duration
+from leger.scope import Scope
+from leger.source import Address
+from leger.yamlfile import Node, Plain
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
+_REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|/$|\.$))[A-Za-z0-9_][\w.+@#%=,/-]*")
+_PODMAN_SECRET = re.compile(r"[^,/=\0\s]{1,253}(?:/[-._A-Za-z0-9]{1,253})?")
+_KEYS = (
+    "source", "ref", "path", "scope", "values", "secrets", "on-secret-change", "verify", "update",
+    "health", "exclude", "data", "fresh", "replaces",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Health:
+    """How long a start may take and how long it must then stay quiet, in seconds."""
+
+    timeout: float = 60.0
+    quiet: float = 5.0
+
+    @classmethod
+    def parse(cls, node: Node) -> Self:
+        """Read `health:`."""
+        return cls(**{key: duration(value) for key, value in node.mapping(_HEALTH).items()})
+
+
+_HEALTH = ("timeout", "quiet")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deployment as the host defines it.
+
+    `source` is the address as given, `ref` "" the remote's default branch, `path` "" the
+    repository's root. `secrets` maps a Podman secret's name (SECRET/KEY for a key of a Kubernetes
+    Secret) to NAME or NAME:VERSION in legerd. `replaces` are unit names that exist on the host
+    and that this deployment may take over. None says: what the author's file says.
+    """
+
+    name: str
+    source: str
+    ref: str = ""
+    path: str = ""
+    scope: str = "system"
+    values: Mapping[str, Plain] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    on_secret_change: str | None = None
+    allowed_signers: str = ""
+    update: str = "apply"
+    health: Health | None = None
+    exclude: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    fresh: bool = False
+    replaces: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, raw: Node, *, name: str, scope: str = "system") -> Self:
+        """Read the deployment `name` from its file; the only place that sees untyped text.
+
+        Raises ConfigError naming file and line.
+        """
+        if NAME.fullmatch(name) is None:
+            raise ConfigError(
+                f"{raw.source}: {name!r} is not a deployment's name",
+                hint="lower case letters, digits and dashes, at most 48",
+            )
+        keys = raw.mapping(_KEYS)
+        if "source" not in keys:
+            raise raw.error("source is missing", hint="source: the repository's address")
+        given = {
+            key.replace("-", "_"): _READERS[key](node)
+            for key, node in keys.items()
+            if key != "verify"
+        }
+        if "verify" in keys:
+            given["allowed_signers"] = _verify(keys["verify"])
+        return cls(name=name, **{"scope": scope, **given})
+
+    @property
+    def address(self) -> Address:
+        """The source, understood."""
+        return Address.parse(self.source)
+
+    def secret(self, podman: str, prefix: str) -> str:
+        """legerd's name (with :VERSION if pinned) of the Podman secret `podman`."""
+        return self.secrets.get(podman) or f"{prefix}{self.name}/{podman}"
+
+
+def load_all(scope: Scope) -> dict[str, Deployment]:
+    """Every deployment of the scope by name; the admin's file wins over the vendor's.
+
+    Raises ConfigError naming file and line.
+    """
+    return {name: load(scope, path) for name, path in sorted(definitions(scope).items())}
+
+
+def load(scope: Scope, path: Path) -> Deployment:
+    """The deployment that the file `path` defines."""
+    return Deployment.parse(yamlfile.read(path), name=path.stem, scope=scope.name)
+
+
+def definitions(scope: Scope) -> dict[str, Path]:
+    """The file of each deployment: what stands later in the search order wins."""
+    folders = [scope.vendor / "deployments.d"] if scope.vendor else []
+    if scope.name == "user":
+        user = pwd.getpwuid(os.getuid()).pw_name
+        folders.append(Path("/etc/leger/users") / user / "deployments.d")
+    folders.append(scope.deployments)
+    return {
+        path.stem: path
+        for folder in folders
+        for path in sorted(folder.glob("*.yaml"))
+        if not path.name.startswith(".")
+    }
+
+
+def dump(deployment: Deployment) -> bytes:
+    """The text of deployments.d/NAME.yaml: what differs from the defaults."""
+    raw: dict[str, Plain] = {}
+    for item in fields(deployment):
+        value = getattr(deployment, item.name)
+        if item.name in ("name", "scope") or not value:
+            continue
+        if item.name == "allowed_signers":
+            raw["verify"] = {"allowed-signers": value}
+        elif item.name == "health":
+            raw["health"] = {"timeout": f"{value.timeout:g}s", "quiet": f"{value.quiet:g}s"}
+        elif item.name == "fresh":
+            raw["fresh"] = "required"
+        elif item.name != "update" or value != "apply":
+            raw[item.name.replace("_", "-")] = _plain(value)
+    return yamlfile.dump(raw)
+
+
+def _plain(value: object) -> Plain:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    assert value is None or isinstance(value, (bool, int, float, str))
+    return value
+
+
+def relative_path(node: Node) -> str:
+    """A folder of the repository, normalised; "" is its root. It cannot leave it."""
+    parts = [part for part in node.text().split("/") if part not in ("", ".")]
+    if ".." in parts or any(part.lower() == ".git" for part in parts):
+        raise node.error(f"{node.text()!r} leaves the repository")
+    return "/".join(parts)
+
+
+def _ref(node: Node) -> str:
+    if _REF.fullmatch(node.text()) is None:
+        raise node.error(f"{node.text()!r} is not the name of a branch, tag or commit")
+    return node.text()
+
+
+def _source(node: Node) -> str:
+    try:
+        Address.parse(node.text())
+    except ConfigError as error:
+        raise node.error(str(error), hint=error.hint) from error
+    return node.text()
+
+
+def _secrets(node: Node) -> dict[str, str]:
+    bound: dict[str, str] = {}
+    for name, value in node.mapping().items():
+        if _PODMAN_SECRET.fullmatch(name) is None:
+            raise value.error(f"{name!r} is not the name of a Podman secret")
+        bound[name] = secret_name(value)
+    return bound
+
+
+def secret_name(node: Node) -> str:
+    """A name in legerd, with :VERSION or without."""
+    text = node.text()
+    if (not text.rpartition(":")[0] and ":" in text) or any(
+        ord(c) < 33 or ord(c) == 127 for c in text
+    ):
+        raise node.error(f"{text!r} is not a secret's name")
+    if not text:
+        raise node.error("a secret's name is empty")
+    return text
+
+
+def _verify(node: Node) -> str:
+    keys = node.mapping(["allowed-signers"])
+    if "allowed-signers" not in keys:
+        raise node.error("allowed-signers is missing")
+    return keys["allowed-signers"].text()
+
+
+def _values(node: Node) -> dict[str, Plain]:
+    return {key: value.plain() for key, value in node.mapping().items()}
+
+
+def _paths(node: Node) -> tuple[str, ...]:
+    return tuple(relative_path(item) for item in node.sequence())
+
+
+_READERS = {
+    "source": _source,
+    "ref": _ref,
+    "path": relative_path,
+    "scope": Node.text,
+    "values": _values,
+    "secrets": _secrets,
+    "on-secret-change": lambda node: node.choice(("restart", "reload", "none")),
+    "update": lambda node: node.choice(("apply", "stage", "manual")),
+    "health": Health.parse,
+    "exclude": Node.texts,
+    "data": _paths,
+    "fresh": lambda node: node.choice(("required", "preferred")) == "required",
+    "replaces": Node.texts,
+}
