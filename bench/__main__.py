@@ -23,7 +23,10 @@ OURS = {"__init__", "__main__", "figures"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen parts, or all; 0 if each ran and kept its limits."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if unknown := set(options.part) - set(parts()):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     results: list[Figure] = []
     failed: dict[str, str] = {}
     for name in options.part or parts():
@@ -69,7 +72,7 @@ def measure(name: str) -> list[Figure]:
 
 def table(figures: Sequence[Figure]) -> Iterator[str]:
     """The figures as lines of aligned columns."""
-    rows = [("part", "what", "value", "limit", "", "against")]
+    rows: list[tuple[str, ...]] = [("part", "what", "value", "limit", "", "against")]
     rows += [_row(figure) for figure in figures]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
