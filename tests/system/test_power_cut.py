@@ -1,0 +1,172 @@
+"""Power cuts over the whole length of a deploy, and under the writers of legerd."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+
+import pytest
+from machine import Machine
+from system import application
+from system.application import Seen, commit, complete, files
+
+POINTS = 25
+SAMPLE = 4
+SETTLED = """
+until [ "$(systemctl show -P SubState leger-settle.service)" != running ] &&
+    ! systemctl list-jobs --no-legend | grep -q .
+do sleep 0.1; done
+"""
+
+pytestmark = pytest.mark.machine
+
+
+@pytest.fixture
+def deployed(installed: Machine) -> Machine:
+    """A machine on which version 1 runs, and version 2 is the newest commit."""
+    installed.import_image(application.IMAGE)
+    commit(installed, files(1))
+    installed.run("leger", "secrets", "set", "prod/token", "-", input=b"first")
+    deploy(installed)
+    installed.sync()
+    return installed
+
+
+def deploy(machine: Machine) -> None:
+    """Bring the newest commit to run."""
+    machine.run(*_install(), timeout=120)
+
+
+def _install() -> list[str]:
+    bind = f"token={application.SECRET}"
+    return ["leger", "deploy", "install", "app", application.REPOSITORY, "--bind-secret", bind]
+
+
+def settled(machine: Machine) -> None:
+    """Wait until what a boot begins has ended."""
+    machine.sh(SETTLED, timeout=120)
+
+
+@pytest.mark.timeout(1800)
+def test_a_cut_during_a_deploy_leaves_the_old_or_the_new_set(
+    deployed: Machine, rng: random.Random, soak: bool
+) -> None:
+    began = time.monotonic()
+    commit(deployed, files(2))
+    deploy(deployed)
+    length = time.monotonic() - began
+    assert Seen.at(deployed) == complete(2)
+    points = range(POINTS) if soak else sorted(rng.sample(range(POINTS), SAMPLE))
+    version = 2
+    for point in points:
+        version = _cut_once(deployed, version, length * (point + 0.5) / POINTS)
+    deploy(deployed)
+    assert Seen.at(deployed).containers.keys() >= {"alpha", "beta"}
+
+
+def _cut_once(machine: Machine, version: int, moment: float) -> int:
+    """Cut the power `moment` seconds into the deploy of the next version; which one runs then."""
+    commit(machine, files(version + 1))
+    machine.sync()
+    process = machine.spawn(*_install())
+    time.sleep(moment)
+    machine.cut()
+    process.wait(30)
+    machine.start()
+    settled(machine)
+    seen = Seen.at(machine)
+    runs = next((one for one in (version, version + 1) if complete(one) == seen), 0)
+    failed = machine.run("systemctl", "--failed", "--no-legend", check=False).stdout
+    assert runs, f"cut at {moment:.2f} s, {version} -> {version + 1}: {seen}\n{failed}"
+    status = machine.run("leger", "status", "--json").stdout
+    assert json.loads(status), status
+    deploy(machine)
+    assert Seen.at(machine) == complete(version + 1), f"after a cut at {moment:.2f} s"
+    return version + 1
+
+
+WRITER = r"""
+import base64, http.client, json, socket, sys
+who, start = sys.argv[1], int(sys.argv[2])
+class Connection(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect("/run/legerd/root.sock")
+connection = Connection("localhost")
+headers = {"Content-Type": "application/json", "Sec-X-Tailscale-No-Browsers": "setec"}
+def call(method, **body):
+    connection.request("POST", "/api/" + method, json.dumps(body), headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+for number in range(start, start + 100000):
+    name = f"cut/{who}/{number}"
+    value = base64.b64encode(f"value of {name}".encode()).decode()
+    for method, body in (("put", {"Name": name, "Value": value}), ("get", {"Name": name})):
+        status, _ = call(method, **body)
+        if status == 200:
+            sys.stdout.write(f"{method} {name}\n")
+            sys.stdout.flush()
+"""
+
+CHECKER = r"""
+import json, sys, base64
+exec(open("/root/writer.py").read().split("for number in")[0])
+wanted = sys.stdin.read().split("\n")
+audit = set()
+for line in open("/var/lib/legerd/audit.log"):
+    entry = json.loads(line)
+    audit.add((entry["action"], entry.get("secret", "")))
+for line in filter(None, wanted):
+    method, name = line.split(" ")
+    if (method, name) not in audit:
+        print("no audit line:", line)
+    status, body = call("get", Name=name)
+    value = base64.b64decode(json.loads(body)["Value"]).decode() if status == 200 else ""
+    if value != f"value of {name}":
+        print("lost:", line, status)
+"""
+
+
+@pytest.mark.timeout(1800)
+def test_what_legerd_acknowledged_survives_a_cut(
+    installed: Machine, rng: random.Random, soak: bool
+) -> None:
+    installed.push(WRITER, "/root/writer.py")
+    installed.push(CHECKER, "/root/checker.py")
+    installed.sync()
+    for series in range(POINTS if soak else SAMPLE):
+        notes = _write_until_cut(installed, series, rng.uniform(0.3, 3))
+        assert notes, "no call was acknowledged before the cut"
+        installed.start()
+        checked = installed.run(
+            "python3", "/root/checker.py", "x", "0", input="\n".join(notes), timeout=300
+        )
+        assert checked.stdout == ""
+
+
+def _write_until_cut(machine: Machine, series: int, seconds: float) -> list[str]:
+    """Four clients write until the power goes; what they were told, as the host noted it."""
+    notes: list[str] = []
+    clients = [
+        machine.spawn("python3", "/root/writer.py", f"{series}-{client}", "0")
+        for client in range(4)
+    ]
+    readers = [threading.Thread(target=_note, args=(client.stdout, notes)) for client in clients]
+    for reader in readers:
+        reader.start()
+    time.sleep(0.5 + seconds)
+    machine.cut()
+    for client, reader in zip(clients, readers, strict=True):
+        client.wait(30)
+        reader.join(30)
+    return notes
+
+
+def _note(pipe: object, notes: list[str]) -> None:
+    """Take whole lines only: what the cut tore in half was not told."""
+    rest = b""
+    while data := pipe.read(65536):  # type: ignore[attr-defined]
+        *lines, rest = (rest + data).split(b"\n")
+        notes.extend(line.decode() for line in lines)
