@@ -18,7 +18,7 @@ from leger_generator.names import is_file_path, is_link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence, Set
     from typing import Self
 
 FORMAT = 1
@@ -69,11 +69,13 @@ class File:
 class Plan:
     """What units.json holds; `problems` names the entries that were left out, one line each.
 
+    `bad` holds the paths of files and links among them, which an older plan may still have;
     `quadlet` is an identity as `identity.quadlet_identity` yields it (empty: unknown);
     `digest` is the checksum in hex of a plan that was decoded or encoded.
     """
 
     __slots__ = (
+        "bad",
         "deployments",
         "digest",
         "files",
@@ -96,6 +98,7 @@ class Plan:
         files: "Mapping[str, File] | None" = None,
         links: "Mapping[str, str] | None" = None,
         problems: "Sequence[str]" = (),
+        bad: "Set[str]" = frozenset(),
         digest: str = "",
     ) -> None:
         self.generation = generation
@@ -106,6 +109,7 @@ class Plan:
         self.files = dict(files or {})
         self.links = dict(links or {})
         self.problems = tuple(problems)
+        self.bad = set(bad)
         self.digest = digest
 
     @classmethod
@@ -122,15 +126,17 @@ class Plan:
         if scope not in SCOPES:
             raise PlanError("its scope is neither system nor user")
         problems: list[str] = []
+        bad: set[str] = set()
         return cls(
             generation,
             scope,
             quadlet=_quadlet(raw.get("quadlet"), problems),
             deployments=dict(_deployments(raw, problems)),
             search=_search(raw.get("search"), problems),
-            files=dict(_files(raw, problems)),
-            links=dict(_links(raw, problems)),
+            files=dict(_files(raw, problems, bad)),
+            links=dict(_links(raw, problems, bad)),
             problems=problems,
+            bad=bad,
             digest=digest,
         )
 
@@ -270,17 +276,23 @@ def _deployments(
             problems.append(f"deployment {name!r}: without its store or commit")
 
 
-def _files(raw: "Mapping[str, object]", problems: "list[str]") -> "Iterator[tuple[str, File]]":
+def _files(
+    raw: "Mapping[str, object]", problems: "list[str]", bad: "set[str]"
+) -> "Iterator[tuple[str, File]]":
     for path, value in _section(raw, "files", problems).items():
         try:
             yield path, File.parse(path, value)
         except PlanError as error:
             problems.append(f"file {path!r}: {error}")
+            bad.add(path)
 
 
-def _links(raw: "Mapping[str, object]", problems: "list[str]") -> "Iterator[tuple[str, str]]":
+def _links(
+    raw: "Mapping[str, object]", problems: "list[str]", bad: "set[str]"
+) -> "Iterator[tuple[str, str]]":
     for path, target in _section(raw, "links", problems).items():
         if isinstance(target, str) and is_link(path, target):
             yield path, target
         else:
             problems.append(f"link {path!r}: not a link between units of this folder")
+            bad.add(path)

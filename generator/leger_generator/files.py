@@ -1,0 +1,62 @@
+"""Reading and writing without surprises: regular files only, bounded, whole or not at all."""
+
+import os
+
+_REGULAR, _TYPE = 0o100000, 0o170000
+
+
+def read(path: str, limit: int) -> bytes:
+    """All of the regular file `path`; OSError, or ValueError if it is something else or larger."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if status.st_mode & _TYPE != _REGULAR:
+            raise ValueError("not a regular file")
+        if status.st_size > limit:
+            raise ValueError(f"larger than {limit >> 20} MiB")
+        return file.read() or b""
+
+
+def write(path: str, data: bytes) -> None:
+    """Put `data` at `path`, whose folder exists; what could not be written whole is removed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: str, data: bytes) -> None:
+    """Replace `path` as a whole; no fsync, since it lies in memory."""
+    temporary = f"{path}.{os.getpid()}"
+    write(temporary, data)
+    os.rename(temporary, path)
+
+
+def link(path: str, target: str) -> None:
+    """Make the symbolic link `path`; one that is there with the same target will do."""
+    try:
+        os.symlink(target, path)
+    except FileExistsError:
+        if not os.path.islink(path) or os.readlink(path) != target:
+            raise
+
+
+def remove_tree(folder: str) -> None:
+    """Remove `folder` and what is in it; links are not followed."""
+    for parent, folders, names in os.walk(folder, topdown=False):
+        for name in names:
+            os.unlink(f"{parent}/{name}")
+        for name in folders:
+            path = f"{parent}/{name}"
+            if os.path.islink(path):
+                os.unlink(path)
+            else:
+                os.rmdir(path)
+    os.rmdir(folder)
