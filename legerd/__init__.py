@@ -1,0 +1,1 @@
+"""legerd: a setec-compatible secrets server for one host."""

@@ -1,0 +1,242 @@
+"""The HTTP face of the service: setec's paths, checks, statuses and texts; Leger's own calls.
+
+The only importer of bottle, which routes and nothing more: bodies are read from wsgi.input (bottle
+would spill them into files), and whatever goes wrong ends at a wall of ours that logs the kind
+and the place of an exception, never its text, which may hold bytes of a request.
+"""
+
+from __future__ import annotations
+
+import html
+import posixpath
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import bottle
+
+from legerd import log, page, wire
+from legerd.audit import AuditUnavailable
+from legerd.errors import (
+    AccessDenied,
+    InvalidVersion,
+    KeyUnavailable,
+    LegerdError,
+    NotFound,
+    Rejected,
+    StoreCorrupt,
+    StoreLocked,
+    StoreUnavailable,
+    ValueUnchanged,
+    VersionClaimed,
+)
+from legerd.identity import Caller, IdentityError
+from legerd.service import Fetched, Info, Service
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+Environment = dict[str, Any]
+Identify = Callable[[Environment], Caller]
+
+#: What each error answers; everything that is not here is a bug (a test walks all classes).
+STATUSES: Mapping[type[LegerdError], tuple[int, str]] = {
+    AccessDenied: (403, "access denied"),
+    NotFound: (404, "not found"),
+    ValueUnchanged: (304, ""),
+    InvalidVersion: (400, "invalid version, please specify a version > 0"),
+    VersionClaimed: (412, "version already set"),
+    Rejected: (500, "internal error"),
+    AuditUnavailable: (500, "internal error"),
+    StoreUnavailable: (500, "internal error"),
+    StoreCorrupt: (500, "internal error"),
+    StoreLocked: (500, "internal error"),
+    KeyUnavailable: (500, "internal error"),
+}
+
+
+def _list(service: Service, caller: Caller, _request: wire.ListRequest) -> str:
+    return wire.array(map(_info_json, service.list(caller)))
+
+
+def _get(service: Service, caller: Caller, request: wire.GetRequest) -> str:
+    get = service.get_changed if request.UpdateIfChanged and request.Version else service.get
+    value, version = get(caller, request.Name, request.Version)
+    return f'{{"Value":{wire.base64(value)},"Version":{version}}}'
+
+
+def _info(service: Service, caller: Caller, request: wire.NameRequest) -> str:
+    return _info_json(service.info(caller, request.Name))
+
+
+def _put(service: Service, caller: Caller, request: wire.PutRequest) -> str:
+    return str(service.put(caller, request.Name, request.Value))
+
+
+def _create_version(service: Service, caller: Caller, request: wire.CreateVersionRequest) -> str:
+    service.create_version(caller, request.Name, request.Version, request.Value)
+    return "{}"
+
+
+def _activate(service: Service, caller: Caller, request: wire.VersionRequest) -> str:
+    service.activate(caller, request.Name, request.Version)
+    return "{}"
+
+
+def _delete(service: Service, caller: Caller, request: wire.NameRequest) -> str:
+    service.delete(caller, request.Name)
+    return "{}"
+
+
+def _delete_version(service: Service, caller: Caller, request: wire.VersionRequest) -> str:
+    service.delete_version(caller, request.Name, request.Version)
+    return "{}"
+
+
+def _fetch(service: Service, caller: Caller, request: wire.FetchRequest) -> str:
+    answers = ",".join(map(_fetched_json, service.fetch(caller, request)))
+    return f'{{"Secrets":[{answers}]}}'
+
+
+_CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
+    "/api/list": (wire.ListRequest, _list),
+    "/api/get": (wire.GetRequest, _get),
+    "/api/info": (wire.NameRequest, _info),
+    "/api/put": (wire.PutRequest, _put),
+    "/api/create-version": (wire.CreateVersionRequest, _create_version),
+    "/api/activate": (wire.VersionRequest, _activate),
+    "/api/delete": (wire.NameRequest, _delete),
+    "/api/delete-version": (wire.VersionRequest, _delete_version),
+    "/api/leger/fetch": (wire.FetchRequest, _fetch),
+}
+
+
+def _info_json(info: Info) -> str:
+    versions = ",".join(map(str, info.versions))
+    name = wire.text(info.name)
+    return f'{{"Name":{name},"Versions":[{versions}],"ActiveVersion":{info.active}}}'
+
+
+def _fetched_json(answer: Fetched) -> str:
+    return (
+        f'{{"Name":{wire.text(answer.name)},"Status":{answer.status},"Version":{answer.version},'
+        f'"Value":{wire.base64(answer.value)},"Tag":{wire.text(answer.tag)}}}'
+    )
+
+
+def make_app(service: Service, identify: Identify) -> WSGIApplication:
+    """The WSGI application over `service`; `identify` tells who sent a request.
+
+    It expects the request's path, undecoded slashes and all, as environ["legerd.path"].
+    """
+    app = bottle.Bottle(catchall=False)
+    for path, (kind, call) in _CALLS.items():
+        answer = partial(_answer, service, identify, kind, call)
+        app.route(path, method="ANY", callback=answer)
+    app.route("/", method="ANY", callback=_page)
+    app.route("/static/style.css", method="ANY", callback=_stylesheet)
+    known = {*_CALLS, "/static/style.css"}
+
+    def wall(environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("legerd.path", environ["PATH_INFO"])
+        environ["legerd.path"] = path
+        environ["PATH_INFO"] = path if path in known else "/"
+        try:
+            return app(environ, start_response)  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001 - what it says must not be printed
+            log.error(_place(error))
+            refusal = b"internal error\n"
+            headers = [*_plain_headers(), ("Content-Length", str(len(refusal)))]
+            start_response("500 Internal Server Error", headers, sys.exc_info())
+            return [refusal]
+
+    return wall
+
+
+def _answer(
+    service: Service,
+    identify: Identify,
+    kind: type,
+    call: Callable[[Service, Caller, Any], str],
+) -> bottle.HTTPResponse:
+    """One call: setec's checks in setec's order, then the service."""
+    environ = bottle.request.environ
+    if environ["REQUEST_METHOD"] != "POST":
+        return _plain(400, "only POST requests allowed")
+    if environ.get("CONTENT_TYPE") != "application/json":
+        return _plain(400, "request body must be json")
+    if environ.get("HTTP_SEC_X_TAILSCALE_NO_BROWSERS") != "setec":
+        return _plain(403, "access denied")
+    try:
+        caller = identify(environ)
+        result = call(service, caller, wire.decode(environ["wsgi.input"].read(), kind))
+    except IdentityError:
+        return _plain(500, "unable to identify caller")
+    except wire.BadRequestError:
+        return _plain(400, "bad request")
+    except LegerdError as error:
+        status, text = STATUSES[type(error)]
+        return _plain(status, text)
+    return bottle.HTTPResponse(result.encode(), 200, {"Content-Type": "application/json"})
+
+
+def _page() -> bottle.HTTPResponse:
+    """What is at / and at every path that nobody knows."""
+    environ = bottle.request.environ
+    path, method = environ["legerd.path"], environ["REQUEST_METHOD"]
+    if (clean := _clean(path)) != path:
+        return _moved(clean, method, environ["QUERY_STRING"])
+    if path.startswith("/static/"):
+        return _plain(404, "404 page not found")
+    if method != "GET":
+        return _plain(400, "invalid method")
+    return bottle.HTTPResponse(page.HTML, 200, page.HEADERS)
+
+
+def _stylesheet() -> bottle.HTTPResponse:
+    headers = {"Content-Type": "text/css; charset=utf-8", "Accept-Ranges": "bytes"}
+    return bottle.HTTPResponse(page.STYLESHEET, 200, headers)
+
+
+def _clean(path: str) -> str:
+    """`path` as Go's mux wants it: no empty, . or .. parts, a trailing slash kept."""
+    if not path.startswith("/"):
+        path = f"/{path}"
+    clean = posixpath.normpath(path.replace("//", "/"))
+    clean = f"/{clean.lstrip('/')}"
+    return f"{clean}/" if path.endswith("/") and clean != "/" else clean
+
+
+def _moved(path: str, method: str, query: str) -> bottle.HTTPResponse:
+    """Go's redirect to a clean path, with its body for GET."""
+    target = f"{path}?{query}" if query else path
+    headers = {"Location": target}
+    if method not in ("GET", "HEAD"):
+        return bottle.HTTPResponse(b"", 301, headers)
+    headers["Content-Type"] = "text/html; charset=utf-8"
+    body = f'<a href="{html.escape(target)}">Moved Permanently</a>.\n\n'
+    return bottle.HTTPResponse(body.encode("latin-1"), 301, headers)
+
+
+def _plain(status: int, text: str) -> bottle.HTTPResponse:
+    """An error as Go's http.Error writes it."""
+    if status == 304:
+        return bottle.HTTPResponse(b"", status)
+    return bottle.HTTPResponse(f"{text}\n".encode(), status, dict(_plain_headers()))
+
+
+def _plain_headers() -> list[tuple[str, str]]:
+    return [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+
+
+def _place(error: BaseException) -> str:
+    """The kind of an exception and the line that raised it: nothing of what it says."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "nowhere"
+    return f"{type(error).__name__} at {where}"

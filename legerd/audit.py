@@ -1,0 +1,220 @@
+"""The audit log: setec's lines, on the disk before the answer; what cannot be recorded is refused.
+
+Callers that wait together share one write and one fdatasync: the first of them does it for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from legerd import log, wire
+from legerd.errors import LegerdError, StoreCorrupt
+from legerd.identity import Principal
+
+MAX_BYTES = 64 << 20
+KEEP = 16
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One decision: who wanted to do what with which secret, and whether that was allowed."""
+
+    principal: Principal
+    action: str
+    authorized: bool
+    secret: str = ""
+    version: int = 0
+
+
+class AuditUnavailable(LegerdError):  # noqa: N818
+    """What was decided cannot be recorded, so it must not happen."""
+
+
+class _Batch:
+    """What is written together; `done` is set when `failure` is final."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.done = False
+        self.failure = False
+
+
+class AuditLog:
+    """Appends to `path` (0600), rotating at `limit` bytes to at most `keep` older files."""
+
+    def __init__(self, path: Path, *, limit: int = MAX_BYTES, keep: int = KEEP) -> None:
+        self._path = path
+        self._limit = limit
+        self._keep = keep
+        self._changed = threading.Condition()
+        self._waiting = _Batch()
+        self._busy = False
+        self._reopen = False
+        self._end = 0
+        self._descriptor = -1
+        try:
+            self._open(cut=True)
+        except OSError as error:
+            raise StoreCorrupt(
+                f"{path}: cannot be opened: {error.strerror}",
+                hint="give the folder to legerd's user and make room",
+            ) from error
+
+    def record(self, entries: Sequence[Entry]) -> None:
+        """Return when every entry is durable; AuditUnavailable if that cannot be."""
+        if not entries:
+            return
+        lines = [_line(entry) for entry in entries]
+        with self._changed:
+            batch = self._waiting
+            batch.lines += lines
+            while self._busy and not batch.done:
+                self._changed.wait()
+            if not batch.done:
+                self._busy = True
+                self._waiting = _Batch()
+        if not batch.done:
+            self._lead(batch)
+        if batch.failure:
+            raise AuditUnavailable("the audit log cannot be written")
+
+    def reopen(self) -> None:
+        """Before the next line, open `path` anew: somebody has renamed it. Safe in a handler."""
+        self._reopen = True
+
+    def close(self) -> None:
+        """Close the file; every line that was promised is already durable."""
+        with self._changed:
+            while self._busy:
+                self._changed.wait()
+            self._drop()
+
+    def _lead(self, batch: _Batch) -> None:
+        failure = True
+        try:
+            self._write(b"".join(batch.lines))
+            failure = False
+        except OSError as error:
+            log.error(f"{self._path}: {error.strerror}: calls are refused until it can be written")
+            self._drop()
+        finally:
+            with self._changed:
+                batch.failure, batch.done = failure, True
+                self._busy = False
+                self._changed.notify_all()
+
+    def _write(self, data: bytes) -> None:
+        if self._descriptor < 0 or self._reopen:
+            self._renew()
+        if self._end and self._end + len(data) > self._limit:
+            self._rotate()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        os.fdatasync(self._descriptor)
+        self._end += len(data)
+
+    def _renew(self) -> None:
+        """Open again after a failure (cutting back what was not promised) or a rename."""
+        broken = self._descriptor < 0
+        self._reopen = False
+        end = self._end
+        self._drop()
+        self._open(cut=False)
+        if broken and self._end > end:
+            self._truncate(end)
+
+    def _open(self, *, cut: bool) -> None:
+        fresh = not self._path.exists()
+        self._descriptor = os.open(
+            self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        self._end = os.fstat(self._descriptor).st_size
+        if fresh:
+            self._sync_folder()
+        if cut and (good := good_end(self._descriptor)) < self._end:
+            log.warning(f"{self._path}: cut {self._end - good} bytes that were never promised")
+            self._truncate(good)
+
+    def _truncate(self, end: int) -> None:
+        os.ftruncate(self._descriptor, end)
+        os.fsync(self._descriptor)
+        self._end = end
+
+    def _drop(self) -> None:
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _rotate(self) -> None:
+        """Move `path` aside as .1, .1 as .2 and so on; every line in it is durable already."""
+        for number in range(self._keep, 0, -1):
+            older = self._older(number)
+            with contextlib.suppress(FileNotFoundError):
+                older.replace(self._older(number + 1)) if number < self._keep else older.unlink()
+        if self._keep:
+            self._path.replace(self._older(1))
+        else:
+            self._path.unlink()
+        self._drop()
+        self._end = 0
+        self._open(cut=False)
+
+    def _older(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def good_end(descriptor: int) -> int:
+    """Where the last whole line of an audit file ends (bytes); what follows was never promised."""
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return 0
+    with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as data:
+        end = data.rfind(b"\n") + 1
+        while end:
+            start = data.rfind(b"\n", 0, end - 1) + 1
+            if _parses(data[start:end]):
+                return end
+            end = start
+    return 0
+
+
+def _parses(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _line(entry: Entry) -> bytes:
+    number = int.from_bytes(os.urandom(8))
+    authorized = "true" if entry.authorized else "false"
+    secret = f',"secret":{wire.text(entry.secret)}' if entry.secret else ""
+    version = f',"secretVersion":{entry.version}' if entry.version else ""
+    return (
+        f'{{"id":{number},"time":"{_now()}","principal":{entry.principal.json()},'
+        f'"action":{wire.text(entry.action)},"authorized":{authorized}{secret}{version}}}\n'
+    ).encode()
+
+
+def _now() -> str:
+    """The time as Go's RFC3339Nano writes it: trailing zeros of the fraction are left out."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + fraction + "Z"

@@ -1,0 +1,109 @@
+"""legerd's program: serve under systemd, and the commands that mind its keys."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from leger.errors import LegerError, UsageError
+
+from legerd import log, memory, server
+from legerd.api import Identify, make_app
+from legerd.audit import AuditLog
+from legerd.keys import Kek, load_kek
+from legerd.listeners import inherited
+from legerd.local import LocalCallers
+from legerd.notify import notify
+from legerd.options import Options, parse
+from legerd.policy import PolicyFile
+from legerd.service import Service
+from legerd.store import Store
+from legerd.tailnet import TailnetCallers
+
+DEV_KEY = b"SetecDevOnlyDummyEncryption".ljust(32, b"\0")
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run legerd with `arguments` (default: those of the process); the exit status."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _COMMANDS[options.command](options)
+    except LegerError as error:
+        log.error(error, error.hint)
+        return error.exit_code
+    return 0
+
+
+def _serve(options: Options) -> None:
+    """Open the vault, answer until SIGTERM, drain."""
+    os.umask(0o077)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    server.quiet_logs()
+    for warning in memory.protect():
+        log.warning(warning)
+    sockets = _sockets(options)
+    audit = AuditLog(
+        options.state / "audit.log", limit=options.audit_limit, keep=options.audit_keep
+    )
+    store = Store.open(options.state, _kek(options), accept_rollback=options.accept_rollback)
+    service = Service(store, audit)
+    limits = server.Limits(body=options.max_body)
+    listeners = [
+        server.Listener(listening, make_app(service, _identify(listening, options)), limits)
+        for listening in sockets
+    ]
+    for listener in listeners:
+        listener.start()
+    notify("READY=1")
+    _wait(audit)
+    notify("STOPPING=1")
+    server.drain(listeners)
+    store.close()
+    audit.close()
+
+
+def _wait(audit: AuditLog) -> None:
+    """Return when asked to end; on SIGHUP the audit log has been renamed by somebody."""
+    while signal.sigwait(_SIGNALS) == signal.SIGHUP:
+        audit.reopen()
+
+
+def _sockets(options: Options) -> list[socket.socket]:
+    """The sockets to serve: systemd's, or one on a loopback address for tests."""
+    if options.listen:
+        log.warning("--dev: for tests only, never for real secrets")
+        family = socket.AF_INET6 if ":" in options.listen[0] else socket.AF_INET
+        listening = socket.create_server(options.listen, family=family, backlog=1024)
+        log.note(f"listening on port {listening.getsockname()[1]}")
+        return [listening]
+    found = [listening for _, listening in inherited(os.environ)]
+    if not found:
+        raise UsageError(
+            "no sockets were passed",
+            hint="systemctl start legerd.socket legerd-users.socket, or use --dev --listen",
+        )
+    return found
+
+
+def _identify(listening: socket.socket, options: Options) -> Identify:
+    if listening.family == socket.AF_UNIX:
+        return LocalCallers(PolicyFile(options.policy), options.host)
+    return TailnetCallers(options.tailscaled)
+
+
+def _kek(options: Options) -> Kek:
+    if options.dev and not options.key_file:
+        return Kek.of(DEV_KEY)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return load_kek(Path(folder) if folder else None, options.key_file)
+
+
+_COMMANDS: Mapping[str, Callable[[Options], None]] = {"serve": _serve}
+
+if __name__ == "__main__":
+    sys.exit(main())

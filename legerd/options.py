@@ -1,0 +1,93 @@
+"""legerd's command line, parsed into one frozen value."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from legerd import audit, server
+
+STATE = Path("/var/lib/legerd")
+POLICY = Path("/etc/leger/policy.yaml")
+TAILSCALED = Path("/var/run/tailscale/tailscaled.sock")
+KEYS = Path("/var/lib/legerd-key")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for; `listen` is given with `dev` only."""
+
+    command: str
+    state: Path = STATE
+    policy: Path = POLICY
+    host: str = ""
+    key_file: Path | None = None
+    max_body: int = server.MAX_BODY
+    audit_limit: int = audit.MAX_BYTES
+    audit_keep: int = audit.KEEP
+    accept_rollback: bool = False
+    dev: bool = False
+    listen: tuple[str, int] | None = None
+    tailscaled: Path = TAILSCALED
+    output: Path | None = None
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The options in `arguments`; wrong ones end the program with status 2."""
+    given = _parser().parse_args(arguments)
+    if given.listen and not given.dev:
+        _parser().error("--listen is for --dev only: systemd passes the sockets")
+    return Options(
+        command=given.command,
+        state=given.state_dir,
+        policy=given.policy,
+        host=given.hostname or socket.gethostname(),
+        key_file=given.key_file,
+        max_body=given.max_body,
+        audit_limit=given.audit_max_size,
+        audit_keep=given.audit_keep,
+        accept_rollback=given.accept_rollback,
+        dev=given.dev,
+        listen=given.listen,
+        tailscaled=given.tailscaled_socket,
+        output=given.output,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="legerd", description="A secrets server for one host.")
+    add = parser.add_argument
+    add("command", nargs="?", default="serve", choices=("serve", "keygen", "recovery-key", "check"))
+    add("--state-dir", type=Path, default=STATE, help="where secrets.db and audit.log are")
+    add("--policy", type=Path, default=POLICY, help="who may do what on the unix sockets")
+    add("--hostname", default="", help="this host's name in the audit log")
+    add("--key-file", type=Path, help="a key-encryption key of 32 bytes instead of the credential")
+    add("--max-body", type=_bytes, default=server.MAX_BODY, help="largest request (16M)")
+    add("--audit-max-size", type=_bytes, default=audit.MAX_BYTES, help="rotate audit.log (64M)")
+    add("--audit-keep", type=int, default=audit.KEEP, help="rotated audit logs to keep (16)")
+    add("--accept-rollback", action="store_true", help="open a vault that is older than it was")
+    add("--dev", action="store_true", help="for tests: a loopback address and setec's dummy key")
+    add("--listen", type=_address, metavar="127.0.0.1:PORT", help="with --dev")
+    add("--tailscaled-socket", type=Path, default=TAILSCALED, help="where WhoIs is asked")
+    add("--output", type=Path, help="recovery-key: write the key there instead of the terminal")
+    return parser
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes, with K, M or G for their powers of 1024."""
+    shift = {"K": 10, "M": 20, "G": 30}.get(text[-1:].upper(), 0)
+    number = int(text[:-1] if shift else text) << shift
+    if number <= 0:
+        raise argparse.ArgumentTypeError("a number of bytes above 0 is expected")
+    return number
+
+
+def _address(text: str) -> tuple[str, int]:
+    """A loopback address with a port (0: any)."""
+    host, _, port = text.rpartition(":")
+    if host not in ("127.0.0.1", "[::1]") or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError("only 127.0.0.1:PORT or [::1]:PORT")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,286 @@
+"""Serves a WSGI application on sockets that are already bound; the only importer of waitress.
+
+One server with its own loop and workers for each listener, so that nobody on one of them can hold
+up another. Its loop buffers whole requests in memory (never in files) before a worker sees them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError, unquote_bytes_to_wsgi
+from waitress.server import TcpWSGIServer, UnixWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+
+from legerd import log
+from legerd.identity import IdentityError, Peer, read_peer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+MAX_BODY = 16 << 20
+MAX_HEADER = 64 << 10
+WORKERS = 16
+CONNECTIONS = 4096
+DRAIN_SECONDS = 5.0
+
+_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://[^/?]*)?(?P<path>/[^?]*)?")
+#: Of these, two make a request ambiguous; of all others the first counts.
+_SINGLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one listener bears: bytes of a body, seconds for a request and of silence."""
+
+    body: int = MAX_BODY
+    request_seconds: float = 60.0
+    idle_seconds: float = 120.0
+    connections: int = CONNECTIONS
+    workers: int = WORKERS
+
+
+class _Parser(HTTPRequestParser):
+    """Reads a request as Go does, and refuses what could be read in two ways."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        first, _, rest = header_plus.partition(b"\r\n")
+        headers = _first_of_each(rest)
+        names = {name.lower() for name, _ in headers}
+        if b"transfer-encoding" in names and b"content-length" in names:
+            raise ParsingError("two lengths")
+        lines = [first, *(b"%b: %b" % header for header in headers)]
+        super().parse_header(b"\r\n".join(lines) + b"\r\n")
+        if self.version not in ("1.0", "1.1"):
+            raise ParsingError("unknown version")
+        if self.version == "1.0" and b"transfer-encoding" in names:
+            raise ParsingError("chunks in HTTP/1.0")
+        if self.version == "1.1" and b"host" not in names:
+            raise ParsingError("no host")
+        self.path = _path(first.split(b" ")[1])
+
+
+def _first_of_each(block: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers in `block`: no names with an underscore, of duplicates the first."""
+    found: dict[bytes, tuple[bytes, bytes]] = {}
+    for line in block.split(b"\r\n"):
+        if not line:
+            continue
+        if line[:1] in (b" ", b"\t"):
+            raise ParsingError("folded header")
+        name, colon, value = line.partition(b":")
+        if not colon or not name:
+            raise ParsingError("invalid header")
+        key = name.lower()
+        if key in found and key in _SINGLE:
+            raise ParsingError("duplicate header")
+        if b"_" not in name:
+            found.setdefault(key, (name, value.strip(b" \t")))
+    return list(found.values())
+
+
+def _path(target: bytes) -> str:
+    """The path of a request's target, percent-decoded, in WSGI's Latin-1; slashes as they came."""
+    found = _TARGET.match(target)
+    if not found or not found[0] or _ESCAPE.search(found["path"] or b""):
+        raise ParsingError("invalid target")
+    path: str = unquote_bytes_to_wsgi(found["path"] or b"/")
+    return path
+
+
+class _Task(WSGITask):
+    """Hands peer and path to the application, and ends the connection while draining."""
+
+    channel: Any
+    request: Any
+
+    def execute(self) -> None:
+        if self.channel.server.draining:
+            self.set_close_on_finish()
+        super().execute()
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ["legerd.path"] = self.request.path
+        environ["legerd.peer"] = self.channel.peer
+        return environ
+
+
+class _ErrorTask(ErrorTask):
+    """Refuses what is not HTTP, without repeating any of it."""
+
+    request: Any
+    response_headers: Any
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = f"{error.code} {error.reason}".encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "text/plain; charset=utf-8"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):
+    """A connection, its peer read from the kernel when it was accepted."""
+
+    task_class = _Task
+    error_task_class = _ErrorTask
+    parser_class = _Parser
+
+    server: Any
+
+    def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        self.peer: Peer | None = None
+        self.began = 0.0
+        if sock.family == socket.AF_UNIX:
+            try:
+                self.peer = read_peer(sock)
+            except (IdentityError, OSError):
+                self.peer = None
+        super().__init__(server, sock, *args, **kwargs)
+
+    def received(self, data: bytes) -> bool:
+        done: bool = super().received(data)
+        if self.request is None:
+            self.began = 0.0
+        elif not self.began:
+            self.began = time.time()
+        return done
+
+
+class _Server:
+    """What our two servers add to waitress's: time limits and draining."""
+
+    channel_class: type[HTTPChannel] = _Channel
+    draining = False
+    request_seconds = 60.0
+
+    def maintenance(self: Any, now: float) -> None:
+        """Close connections that are silent, or that take too long for one request."""
+        super().maintenance(now)  # type: ignore[misc]
+        for channel in list(self.active_channels.values()):
+            if channel.began and now - channel.began > self.request_seconds:
+                channel.will_close = True
+
+
+class _TcpServer(_Server, TcpWSGIServer):
+    pass
+
+
+class _UnixServer(_Server, UnixWSGIServer):
+    pass
+
+
+class Listener:
+    """One bound socket, served by a loop of its own once `start` is called."""
+
+    def __init__(
+        self, listening: socket.socket, application: WSGIApplication, limits: Limits
+    ) -> None:
+        self._map: dict[int, Any] = {}
+        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher.set_thread_count(limits.workers)
+        kind = _UnixServer if listening.family == socket.AF_UNIX else _TcpServer
+        self._server = kind(
+            application,
+            self._map,
+            True,
+            listening,
+            dispatcher=self._dispatcher,
+            adj=_adjustments(limits, listening),
+            bind_socket=False,
+            sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
+        )
+        self._server.request_seconds = limits.request_seconds
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="legerd-listener", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Accept no more; each connection gets one more answer, which closes it."""
+        self._server.draining = True
+        self._server.accepting = False
+        self._server.pull_trigger()
+
+    def idle(self) -> bool:
+        """Whether no connection is left."""
+        return not self._server.active_channels
+
+    def stop(self) -> None:
+        """Close what is left and end the loop."""
+        self._stopped = True
+        self._server.pull_trigger()
+        self._thread.join(timeout=5)
+        self._dispatcher.shutdown(timeout=1)
+        wasyncore.close_all(self._map, ignore_all=True)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            wasyncore.poll2(1.0, self._map)
+
+
+def drain(listeners: list[Listener], seconds: float = DRAIN_SECONDS) -> None:
+    """Drain all `listeners`, for `seconds` at most, then stop them."""
+    for listener in listeners:
+        listener.drain()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not all(listener.idle() for listener in listeners):
+        time.sleep(0.02)
+    for listener in listeners:
+        listener.stop()
+
+
+def _adjustments(limits: Limits, listening: socket.socket) -> Adjustments:
+    """waitress's settings: all in memory, no names in answers, no proxy believed."""
+    return Adjustments(
+        sockets=[listening],
+        ident="",
+        server_name="localhost",
+        threads=limits.workers,
+        max_request_body_size=limits.body + 1,
+        max_request_header_size=MAX_HEADER,
+        inbuf_overflow=sys.maxsize,
+        outbuf_overflow=sys.maxsize,
+        outbuf_high_watermark=sys.maxsize,
+        recv_bytes=64 << 10,
+        connection_limit=limits.connections,
+        channel_timeout=int(limits.idle_seconds),
+        cleanup_interval=5,
+        asyncore_use_poll=True,
+        clear_untrusted_proxy_headers=False,
+        log_socket_errors=False,
+    )
+
+
+class _Discreet(logging.Handler):
+    """Logs where waitress complained and of what kind of exception; it quotes requests."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        place = f"{record.module}.{record.funcName}:{record.lineno}"
+        log.note(f"http server: {place} {kind}".rstrip())
+
+
+def quiet_logs() -> None:
+    """Let nothing of a request into the log through waitress."""
+    for name in ("waitress", "waitress.queue"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.handlers = [_Discreet()]
+        logger.setLevel(logging.CRITICAL if name.endswith("queue") else logging.WARNING)

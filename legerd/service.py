@@ -1,0 +1,225 @@
+"""The gate before the vault: decide, record, act. Every call of setec's API, and fetch.
+
+The order of the checks is setec's: what is refused before the access decision is not recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from legerd import wire
+from legerd.audit import AuditLog, AuditUnavailable, Entry
+from legerd.errors import (
+    AccessDenied,
+    InvalidVersion,
+    NotFound,
+    Rejected,
+    ValueUnchanged,
+)
+from legerd.identity import Caller
+from legerd.values import Secret
+
+MAX_FETCH = 1024
+MAX_FETCH_BYTES = 64 << 20
+
+
+class SecretStore(Protocol):
+    """A vault: an immutable snapshot to read from, and durable mutations with setec's rules."""
+
+    @property
+    def snapshot(self) -> Mapping[str, Secret]:
+        """All secrets as of one moment, by name in setec's order (bytes)."""
+        ...
+
+    def put(self, name: str, value: bytes, creator: str) -> int: ...
+    def create_version(self, name: str, version: int, value: bytes, creator: str) -> None: ...
+    def activate(self, name: str, version: int) -> None: ...
+    def delete(self, name: str) -> None: ...
+    def delete_version(self, name: str, version: int) -> None: ...
+    def tag(self, name: str, version: int, value: bytes) -> str: ...
+
+
+@dataclass(frozen=True)
+class Info:
+    """What list and info tell of a secret."""
+
+    name: str
+    versions: tuple[int, ...]
+    active: int
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One answer of a fetch; `status` is 200, 304, 403 or 404."""
+
+    name: str
+    status: int
+    version: int = 0
+    value: bytes = b""
+    tag: str = ""
+
+
+class Service:
+    """The eight calls of setec and Leger's own, for callers that are already identified."""
+
+    def __init__(self, store: SecretStore, audit: AuditLog) -> None:
+        self._store = store
+        self._audit = audit
+
+    def list(self, caller: Caller) -> Sequence[Info]:
+        """Every secret that the caller may see the info of, by name."""
+        self._record(caller, "info", not caller.barred)
+        if caller.barred:
+            raise AccessDenied("access denied")
+        snapshot = self._store.snapshot
+        return [_info(snapshot[name]) for name in snapshot if caller.may("info", name)]
+
+    def get(self, caller: Caller, name: str, version: int) -> tuple[bytes, int]:
+        """Value and number of `version` of a secret, of the active one for 0."""
+        self._decide(caller, "get", name, version)
+        return _value(self._secret(name), version)
+
+    def get_changed(self, caller: Caller, name: str, version: int) -> tuple[bytes, int]:
+        """Value and number of the active version; ValueUnchanged if it is `version`.
+
+        Recorded only if a value is handed over, or if it is denied.
+        """
+        if not caller.may("get", name):
+            self._decide(caller, "get", name)
+        secret = self._secret(name)
+        if secret.active == version:
+            raise ValueUnchanged("value unchanged")
+        self._decide(caller, "get", name)
+        return _value(secret, 0)
+
+    def info(self, caller: Caller, name: str) -> Info:
+        """The versions of a secret."""
+        self._decide(caller, "info", name)
+        return _info(self._secret(name))
+
+    def put(self, caller: Caller, name: str, value: bytes) -> int:
+        """Store `value` as the next version; the number of the version that has it."""
+        _named(name)
+        self._decide(caller, "put", name)
+        return self._store.put(name, value, _creator(caller))
+
+    def create_version(self, caller: Caller, name: str, version: int, value: bytes) -> None:
+        """Store `value` under a number of the caller's choice and activate it."""
+        _named(name)
+        if version == 0:
+            raise InvalidVersion("invalid version, please specify a version > 0")
+        self._decide(caller, "create-version", name, version)
+        self._store.create_version(name, version, value, _creator(caller))
+
+    def activate(self, caller: Caller, name: str, version: int) -> None:
+        """Make `version` the active one."""
+        _named(name)
+        self._decide(caller, "activate", name, version)
+        self._store.activate(name, version)
+
+    def delete(self, caller: Caller, name: str) -> None:
+        """Delete a secret with all its versions; one that is not there is fine."""
+        self._decide(caller, "delete", name)
+        self._store.delete(name)
+
+    def delete_version(self, caller: Caller, name: str, version: int) -> None:
+        """Delete one version, which must not be the active one, for ever."""
+        self._decide(caller, "delete", name, version)
+        self._store.delete_version(name, version)
+
+    def fetch(self, caller: Caller, request: wire.FetchRequest) -> Sequence[Fetched]:
+        """Many secrets at once, from one snapshot and with one sync of the audit log.
+
+        Recorded as get: what is handed over and what is denied, not what is unchanged or absent.
+        """
+        if len(request.Secrets) > MAX_FETCH:
+            raise wire.BadRequestError
+        answers = list(self._answers(caller, request))
+        self._audit.record(
+            [
+                Entry(caller.principal, "get", answer.status == 200, item.Name, item.Version)
+                for item, answer in zip(request.Secrets, answers, strict=True)
+                if answer.status in (200, 403)
+            ]
+        )
+        return answers
+
+    def _answers(self, caller: Caller, request: wire.FetchRequest) -> Iterator[Fetched]:
+        snapshot = self._store.snapshot
+        room = MAX_FETCH_BYTES
+        for item in request.Secrets:
+            answer = self._answer(caller, snapshot, request.Key, item)
+            room -= len(answer.value)
+            if room < 0:
+                raise Rejected("too much for one fetch")
+            yield answer
+
+    def _answer(
+        self, caller: Caller, snapshot: Mapping[str, Secret], key: bytes, item: wire.FetchItem
+    ) -> Fetched:
+        if not caller.may("get", item.Name):
+            return Fetched(item.Name, 403)
+        try:
+            value, version = _value(_secret(snapshot, item.Name), item.Version)
+        except NotFound:
+            return Fetched(item.Name, 404)
+        tag = self._store.tag(item.Name, version, value)
+        if _unchanged(key, item, tag, value):
+            return Fetched(item.Name, 304, version, tag=tag)
+        return Fetched(item.Name, 200, version, value, tag)
+
+    def _secret(self, name: str) -> Secret:
+        return _secret(self._store.snapshot, name)
+
+    def _decide(self, caller: Caller, action: str, name: str, version: int = 0) -> None:
+        """Record the decision, then refuse or return; denied stays denied, recorded or not."""
+        if caller.may(action, name):
+            self._record(caller, action, True, name, version)
+            return
+        with contextlib.suppress(AuditUnavailable):
+            self._record(caller, action, False, name, version)
+        raise AccessDenied("access denied")
+
+    def _record(
+        self, caller: Caller, action: str, authorized: bool, name: str = "", version: int = 0
+    ) -> None:
+        self._audit.record([Entry(caller.principal, action, authorized, name, version)])
+
+
+def _named(name: str) -> None:
+    if not name:
+        raise Rejected("a secret needs a name")
+
+
+def _secret(snapshot: Mapping[str, Secret], name: str) -> Secret:
+    try:
+        return snapshot[name]
+    except KeyError:
+        raise NotFound("not found") from None
+
+
+def _value(secret: Secret, version: int) -> tuple[bytes, int]:
+    number = version or secret.active
+    try:
+        return secret.versions[number].value.reveal(), number
+    except KeyError:
+        raise NotFound("not found") from None
+
+
+def _info(secret: Secret) -> Info:
+    return Info(secret.name, tuple(sorted(secret.versions)), secret.active)
+
+
+def _creator(caller: Caller) -> str:
+    return caller.principal.user or ",".join(caller.principal.tags)
+
+
+def _unchanged(key: bytes, item: wire.FetchItem, tag: str, value: bytes) -> bool:
+    """Whether the caller has `value`: shown by a mac over it, else by the tag that it holds."""
+    if item.Mac:
+        return hmac.compare_digest(hmac.digest(key, value, "sha256"), item.Mac)
+    return bool(item.Have) and hmac.compare_digest(item.Have.encode(), tag.encode())

@@ -1,0 +1,61 @@
+"""A vault in memory for tests of the server: setec's rules as legerd.changes has them, no disk."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+
+from legerd import changes
+from legerd.errors import StoreUnavailable
+from legerd.snapshot import Snapshot
+from legerd.values import SecretBytes, Version
+
+
+class MemoryVault:
+    """Forgets everything; `broken` makes every mutation fail as a full disk does."""
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot({}, 0)
+        self.broken = False
+        self._lock = threading.Lock()
+
+    def put(self, name: str, value: bytes, creator: str) -> int:
+        with self._lock:
+            new = _version(value, creator)
+            return self._apply(changes.put(self.snapshot.get(name), name, new))
+
+    def create_version(self, name: str, version: int, value: bytes, creator: str) -> None:
+        with self._lock:
+            new = _version(value, creator)
+            self._apply(changes.create_version(self.snapshot.get(name), name, version, new))
+
+    def activate(self, name: str, version: int) -> None:
+        with self._lock:
+            self._apply(changes.activate(self.snapshot.get(name), name, version))
+
+    def delete(self, name: str) -> None:
+        with self._lock:
+            self._apply(changes.delete(self.snapshot.get(name), name))
+
+    def delete_version(self, name: str, version: int) -> None:
+        with self._lock:
+            self._apply(changes.delete_version(self.snapshot.get(name), name, version))
+
+    def tag(self, name: str, version: int, value: bytes) -> str:
+        return hmac.new(
+            b"tags", f"{name}\0{version}\0".encode() + value, hashlib.sha256
+        ).hexdigest()
+
+    def _apply(self, change: changes.Change) -> int:
+        if change.written:
+            if self.broken:
+                raise StoreUnavailable("no space left on device")
+            sequence = self.snapshot.sequence + 1
+            self.snapshot = self.snapshot.replaced(change.name, change.after, sequence)
+        return change.version
+
+
+def _version(value: bytes, creator: str) -> Version:
+    return Version(SecretBytes(value), time.time(), creator)
