@@ -1,0 +1,99 @@
+"""Fixtures for all tests: the seed of sampled tests, and machines (see tests/machine)."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from machine import SUITES, Machine, why_not
+
+MACHINE_FIXTURES = {"machine", "leger_machine", "shared_machine", "new_machine"}
+SOAK = os.environ.get("LEGER_SOAK") == "1"
+
+
+def pytest_configure() -> None:
+    """Choose the seed once; the workers of xdist inherit it."""
+    os.environ.setdefault("LEGER_SEED", str(secrets.randbelow(2**32)))
+
+
+def pytest_report_header() -> str:
+    """Say how to run the same samples again."""
+    return f"LEGER_SEED={os.environ['LEGER_SEED']}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what boots machines, so that `-m 'not machine'` leaves it out."""
+    for item in items:
+        if MACHINE_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.machine)
+
+
+@pytest.fixture(scope="session")
+def soak() -> bool:
+    """Whether the long series run whole (`make soak`) and not as samples."""
+    return SOAK
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """What sampled tests draw from; printed at the start, set again by LEGER_SEED."""
+    return int(os.environ["LEGER_SEED"])
+
+
+@pytest.fixture
+def rng(seed: int, request: pytest.FixtureRequest) -> random.Random:
+    """A generator of random numbers that depends on the seed and the test's name only."""
+    return random.Random(f"{seed} {request.node.nodeid}")
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    """Debian's suite of the machine: trixie (podman 5.4) and forky (podman 5.8)."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def machines_allowed() -> None:
+    """Skip where no machine can run; CI has to have what they need."""
+    if reason := why_not():
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must run the tests with machines: {reason}", pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def new_machine(machines_allowed: None) -> Iterator[Callable[..., Machine]]:
+    """Machine.boot, whose machines end with the test; for several at once, or special ones."""
+    booted: list[Machine] = []
+
+    def boot(*arguments: object, **options: object) -> Machine:
+        booted.append(Machine.boot(*arguments, **options))  # type: ignore[arg-type]
+        return booted[-1]
+
+    yield boot
+    for machine in booted:
+        machine.drop()
+
+
+@pytest.fixture
+def machine(machines_allowed: None, suite: str) -> Iterator[Machine]:
+    """A fresh machine without Leger."""
+    with Machine.boot(suite) as booted:
+        yield booted
+
+
+@pytest.fixture
+def leger_machine(machines_allowed: None, suite: str) -> Iterator[Machine]:
+    """A fresh machine with Leger installed and the image localhost/hello:1."""
+    with Machine.boot(suite, installed=True) as booted:
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def shared_machine(machines_allowed: None, suite: str) -> Iterator[Machine]:
+    """One machine with Leger installed for all tests of a module."""
+    with Machine.boot(suite, installed=True) as booted:
+        yield booted
