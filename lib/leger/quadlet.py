@@ -1,0 +1,115 @@
+"""The host's own quadlet generator, run over trees, and what it says mapped to file and line."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leger import processes, tree
+from leger.errors import LegerError
+
+BINARIES = (
+    Path("/usr/libexec/podman/quadlet"),
+    Path("/usr/lib/podman/quadlet"),
+    Path("/usr/local/libexec/podman/quadlet"),
+)
+SUFFIXES = ("container", "volume", "network", "kube", "image", "pod", "build", "artifact")
+SECTIONS = {suffix: suffix.capitalize() for suffix in SUFFIXES}
+_PREFIX = re.compile(r"^quadlet-generator\[\d+\]: ")
+_NOISE = ("Loading source unit file", "writing ", "Starting quadlet-generator", "processing enc")
+
+
+class QuadletError(LegerError):
+    """The quadlet generator cannot be run, or does not end."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one run yields: units and links by their path below the generator's folder."""
+
+    units: Mapping[str, str]
+    links: Mapping[str, str]
+    messages: tuple[str, ...]
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def made_from(self, file: Path) -> list[str]:
+        """The units whose SourcePath= is `file`."""
+        return [unit for unit, source in self.sources.items() if source == str(file)]
+
+
+def find() -> Path:
+    """The host's quadlet binary; raises QuadletError without podman."""
+    for path in BINARIES:
+        if path.exists():
+            return path
+    raise QuadletError("podman's quadlet is not installed", hint="install podman 4.4 or later")
+
+
+def is_quadlet(path: str) -> bool:
+    """Whether quadlet would load a file of this name."""
+    return path.rpartition(".")[2] in SUFFIXES
+
+
+def kind(path: str) -> str:
+    """A quadlet's suffix; "" for other files."""
+    return path.rpartition(".")[2] if is_quadlet(path) else ""
+
+
+def run(
+    binary: Path, folders: Sequence[Path], *, user: bool = False, timeout: float = 60.0
+) -> Output:
+    """Run `binary` over `folders`, the first that has a name winning, at most `timeout` seconds.
+
+    Raises QuadletError when it cannot be run or does not end; bad quadlets are in the messages.
+    """
+    with tempfile.TemporaryDirectory(prefix="leger-quadlet-") as target:
+        command = [str(binary), "-no-kmsg-log", *(["-user"] if user else []), target]
+        try:
+            done = processes.run(command, timeout=timeout, environment=_environment(folders))
+        except processes.TimedOutError as error:
+            raise QuadletError(str(error), hint="a quadlet may make it loop") from error
+        units, links = _read(Path(target))
+        return Output(units, links, tuple(_messages(done)), _sources(units))
+
+
+def _environment(folders: Sequence[Path]) -> dict[str, str]:
+    kept = ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")
+    environment = {key: os.environ[key] for key in kept if key in os.environ}
+    environment["QUADLET_UNIT_DIRS"] = ":".join(str(folder) for folder in folders)
+    environment["LC_ALL"] = "C.UTF-8"
+    return environment
+
+
+def _messages(done: processes.Completed) -> Iterator[str]:
+    for line in done.stderr.decode(errors="replace").splitlines():
+        text = _PREFIX.sub("", line).strip()
+        if text and not text.startswith(_NOISE):
+            yield text
+    if done.code < 0:
+        yield f"quadlet was ended by signal {-done.code}"
+
+
+def _read(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    units: dict[str, str] = {}
+    links: dict[str, str] = {}
+    for path in tree.walk(folder):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            links[name] = str(path.readlink())
+        else:
+            units[name] = path.read_text(errors="replace")
+    return dict(sorted(units.items())), dict(sorted(links.items()))
+
+
+def _sources(units: Mapping[str, str]) -> dict[str, str]:
+    """Each unit's SourcePath=, with C escapes and doubled percent signs undone."""
+    found: dict[str, str] = {}
+    for name, text in units.items():
+        for line in text.splitlines():
+            if line.startswith("SourcePath="):
+                found[name] = line.removeprefix("SourcePath=").strip()
+    return found

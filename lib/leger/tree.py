@@ -1,0 +1,151 @@
+"""Immutable trees: store/NAME-DIGEST/, written whole and durably, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from leger import disk, processes
+from leger.errors import LegerError
+from leger.model import Tree
+from leger.scope import Scope
+
+LINK = 0o120777
+PLAIN = 0o644
+PROGRAM = 0o755
+_MANY = 32
+
+
+@dataclass(frozen=True)
+class File:
+    """One file or link of a tree to be; `read` yields its content, a link's target."""
+
+    mode: int
+    size: int
+    read: Callable[[], bytes]
+
+    @classmethod
+    def of(cls, data: bytes, mode: int = PLAIN) -> File:
+        """A file whose content is at hand."""
+        return cls(mode, len(data), lambda: data)
+
+    @property
+    def is_link(self) -> bool:
+        return self.mode == LINK
+
+
+Files = Mapping[str, File]
+
+
+def write(scope: Scope, name: str, files: Files) -> Tree:
+    """Write store/NAME-DIGEST/ with `files`, fsynced before it gets its name.
+
+    A tree that is there already is taken as it is. Raises LegerError when the disk refuses.
+    """
+    disk.make_folder(scope.state)
+    disk.make_folder(scope.store, 0o755)
+    temporary = scope.store / f".tmp-{secrets.token_hex(8)}"
+    try:
+        temporary.mkdir(mode=0o755)
+        listed = {path: _write(temporary / path, files[path]) for path in sorted(files)}
+        target = scope.store / f"{name}-{digest(listed)}"
+        if not target.is_dir():
+            _settle(temporary)
+            temporary.rename(target)
+            disk.sync_folder(scope.store)
+        return Tree(target, digest(listed), listed)
+    except OSError as error:
+        raise LegerError(
+            f"{scope.store}: cannot be written: {error.strerror}", hint="check free space"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read(path: Path) -> Tree:
+    """The tree at `path` as it is now, every file's sum made anew.
+
+    `digest` is that of the content: if the folder's name says another, it was changed.
+    Raises LegerError when it is not there.
+    """
+    if not path.is_dir():
+        raise LegerError(f"{path}: the tree is gone", hint="run leger apply")
+    listed: dict[str, tuple[int, str]] = {}
+    for file in walk(path):
+        listed[str(file.relative_to(path))] = _sum(file)
+    return Tree(path, digest(listed), dict(sorted(listed.items())))
+
+
+def digest(listed: Mapping[str, tuple[int, str]]) -> str:
+    """The first 16 hex digits of SHA-256 over sorted path, mode and content's sum."""
+    total = hashlib.sha256()
+    for path, (mode, content) in sorted(listed.items()):
+        total.update(f"{path}\0{mode:o}\0{content}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()[:16]
+
+
+def clean(scope: Scope) -> None:
+    """Remove what a killed command left half written."""
+    for path in scope.store.glob(".tmp-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Every file and link below `folder`, links not followed."""
+    for parent, folders, names in os.walk(folder):
+        linked = [name for name in folders if (Path(parent) / name).is_symlink()]
+        for name in [*names, *linked]:
+            yield Path(parent) / name
+
+
+def _write(path: Path, file: File) -> tuple[int, str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = file.read()
+    if file.is_link:
+        os.symlink(data, path)
+    else:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), file.mode)
+            stream.write(data)
+    return file.mode, hashlib.sha256(data).hexdigest()
+
+
+def _settle(folder: Path) -> None:
+    """Make all of `folder` durable: file by file, or by one syncfs(2) where they are many."""
+    files = [path for path in walk(folder) if not path.is_symlink()]
+    folders = [Path(parent) for parent, _, _ in os.walk(folder)]
+    for path in folders:
+        path.chmod(0o755)
+    if len(files) > _MANY:
+        done = processes.run(["sync", "--file-system", str(folder)], timeout=600)
+        if done.code != 0:
+            raise LegerError(f"{folder}: cannot be made durable: {done.message}")
+        return
+    for path in files:
+        _sync(path)
+    for path in reversed(folders):
+        disk.sync_folder(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sum(path: Path) -> tuple[int, str]:
+    if path.is_symlink():
+        target = os.fsencode(path.readlink())
+        return LINK, hashlib.sha256(target).hexdigest()
+    with contextlib.closing(path.open("rb")) as stream:
+        total = hashlib.file_digest(stream, "sha256").hexdigest()
+        return os.fstat(stream.fileno()).st_mode & 0o777, total
