@@ -1,8 +1,8 @@
 """setec's rules for every mutation, as functions that decide and touch nothing.
 
 Each takes the secret as it is (None: there is none) and returns what is to be, or raises. Where
-setec's server has a bug the rule is what it meant: after the latest version was deleted, a put of an
-empty value makes a version; there is no version after the last number.
+setec's server has a bug the rule is what it meant: after the latest version was deleted, a put of
+an empty value makes a version; there is no version after the last number.
 """
 
 from __future__ import annotations

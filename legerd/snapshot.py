@@ -46,16 +46,25 @@ class Snapshot(Mapping[str, Secret]):
             self._names = tuple(sorted(name for bucket in self._buckets for name in bucket))
         return self._names
 
-    def replaced(self, name: str, secret: Secret | None, sequence: int) -> Snapshot:
+    def replaced(self, name: str, secret: Secret | None) -> Snapshot:
         """A copy in which `name` is `secret`, or is gone if that is None."""
         place = hash(name) % _BUCKETS
         bucket = dict(self._buckets[place])
         known = bucket.pop(name, None) is not None
         if secret is not None:
             bucket[name] = secret
-        copy = Snapshot.__new__(Snapshot)
+        copy = self.numbered(self.sequence)
         copy._buckets = (*self._buckets[:place], bucket, *self._buckets[place + 1 :])
-        copy._size = self._size + (secret is not None) - known
-        copy._names = self._names if known == (secret is not None) else None
+        if known != (secret is not None):
+            copy._size += 1 - 2 * known
+            copy._names = None
+        return copy
+
+    def numbered(self, sequence: int) -> Snapshot:
+        """The same secrets under another sequence number."""
+        copy = Snapshot.__new__(Snapshot)
+        copy._buckets = self._buckets
+        copy._size = self._size
+        copy._names = self._names
         copy.sequence = sequence
         return copy

@@ -1,0 +1,240 @@
+"""The vault: an immutable snapshot to read, durable mutations by setec's rules.
+
+Mutations that wait together are decided one after the other and committed together: whoever gets
+the writer's lock first does it for all that are queued. An answer is given when the commit AND the
+sequence number (legerd.sequence) are on the disk. After a failed commit nothing is believed but
+the disk, which is read again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, Self
+
+from legerd import changes, crypto
+from legerd.changes import Change
+from legerd.errors import LegerdError, StoreUnavailable
+from legerd.keys import KEK_SLOT, RECOVERY_SLOT, Kek, Slot, Unlocker
+from legerd.records import SECRET, VERSION, Key, new_id
+from legerd.snapshot import Snapshot
+from legerd.values import Secret, SecretBytes, Version
+from legerd.vault import Item, Vault
+
+__all__ = ["Secret", "SecretBytes", "SecretStore", "Snapshot", "Store", "Version"]
+
+
+class SecretStore(Protocol):
+    """What the server needs of a store; setec's own file can stand behind it as well.
+
+    Reads go to `snapshot`, which never changes once it was handed out. Every mutation returns when
+    it is durable, and raises a LegerdError when nothing was changed; StoreUnavailable when the
+    disk refused, after which another try may work.
+    """
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All secrets as of the last commit."""
+
+    def put(self, name: str, value: bytes, creator: str) -> int:
+        """Store `value` as the next version, active only if it is the first; its number.
+
+        The number of the latest version, and nothing is written, if that has the same value.
+        Raises Rejected: empty name, a name below _internal/, no number left.
+        """
+
+    def create_version(self, name: str, version: int, value: bytes, creator: str) -> None:
+        """Store `value` under a number that was never used, and activate it.
+
+        Raises Rejected (empty name), InvalidVersion (0), VersionClaimed.
+        """
+
+    def activate(self, name: str, version: int) -> None:
+        """Make `version` the active one. Raises Rejected (name, version 0), NotFound."""
+
+    def delete(self, name: str) -> None:
+        """Delete all of a secret; fine if there is none. Raises Rejected below _internal/."""
+
+    def delete_version(self, name: str, version: int) -> None:
+        """Delete one version for good. Raises Rejected (the active one, 0), NotFound."""
+
+    def tag(self, name: str, version: int, value: bytes) -> str:
+        """A keyed MAC over name, version and value: 43 printable characters, no secret."""
+
+    def close(self) -> None:
+        """Give the files and the lock back; a second time does nothing."""
+
+
+class _Ticket:
+    """One mutation that waits; `settled` when its result or its failure is final."""
+
+    def __init__(self, name: str, decide: Callable[[Secret | None], Change]) -> None:
+        self.name = name
+        self.decide = decide
+        self.settled = False
+        self.version = 0
+        self.failure: LegerdError | None = None
+
+    def result(self) -> int:
+        if self.failure is not None:
+            raise self.failure
+        return self.version
+
+
+class Store:
+    """The vault in a folder (SecretStore), open until close()."""
+
+    def __init__(self, vault: Vault, clock: Callable[[], float] = time.time) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._queue: list[_Ticket] = []
+        self._queueing = threading.Lock()
+        self._writing = threading.Lock()
+        self._tags = crypto.derive(vault.tags_root, "legerd/1 tags")
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        key: Unlocker,
+        *,
+        accept_rollback: bool = False,
+        create: bool = False,
+    ) -> Self:
+        """Open the vault in `directory` (0700), decrypting all of it into memory.
+
+        `key` is a Kek, or a recovery key. With `create` a vault is made where there is none, which
+        needs a Kek; legerd itself never does that, legerd.keygen does. `accept_rollback` takes a
+        vault that is older than it was, or of which rows are missing.
+        Raises KeyUnavailable, StoreLocked, StoreCorrupt (refused: nothing was written),
+        StoreUnavailable.
+        """
+        if create and isinstance(key, Kek) and not Vault.exists(directory):
+            Vault.create(directory, key)
+        return cls(Vault.open(directory, key, accept_rollback=accept_rollback))
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All secrets as of the last commit."""
+        return self._vault.snapshot
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """For whom the data key is wrapped: what `leger doctor` and backups ask."""
+        return self._vault.slots
+
+    def put(self, name: str, value: bytes, creator: str) -> int:
+        """See SecretStore."""
+        new = Version(SecretBytes(value), self._clock(), creator)
+        return self._submit(name, lambda secret: changes.put(secret, name, new))
+
+    def create_version(self, name: str, version: int, value: bytes, creator: str) -> None:
+        """See SecretStore."""
+        new = Version(SecretBytes(value), self._clock(), creator)
+        self._submit(name, lambda secret: changes.create_version(secret, name, version, new))
+
+    def activate(self, name: str, version: int) -> None:
+        """See SecretStore."""
+        self._submit(name, lambda secret: changes.activate(secret, name, version))
+
+    def delete(self, name: str) -> None:
+        """See SecretStore."""
+        self._submit(name, lambda secret: changes.delete(secret, name))
+
+    def delete_version(self, name: str, version: int) -> None:
+        """See SecretStore."""
+        self._submit(name, lambda secret: changes.delete_version(secret, name, version))
+
+    def tag(self, name: str, version: int, value: bytes) -> str:
+        """See SecretStore."""
+        place = name.encode("utf-8", "surrogatepass")
+        data = b"".join((len(place).to_bytes(8), place, version.to_bytes(4), value))
+        mac = hmac.digest(self._tags, data, "sha256")
+        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+    def set_recovery(self, wrap: Callable[[bytes, bytes], Slot]) -> None:
+        """Wrap the data key for a recovery key, in the place of the one before.
+
+        `wrap` is legerd.recovery.PublicKey.wrap: it gets the data key and the database's id.
+        """
+        self._replace_slots(RECOVERY_SLOT, wrap)
+
+    def set_kek(self, kek: Kek) -> None:
+        """Wrap the data key with `kek` only: from now on no other one opens the vault."""
+        self._replace_slots(KEK_SLOT, kek.wrap)
+
+    def close(self) -> None:
+        """Give the files and the lock back; a second time does nothing."""
+        with self._writing:
+            self._vault.close()
+
+    def _replace_slots(self, kind: int, wrap: Callable[[bytes, bytes], Slot]) -> None:
+        with self._writing:
+            self._vault.replace_slots(kind, wrap)
+
+    def _submit(self, name: str, decide: Callable[[Secret | None], Change]) -> int:
+        ticket = _Ticket(name, decide)
+        with self._queueing:
+            self._queue.append(ticket)
+        with self._writing:
+            if not ticket.settled:
+                with self._queueing:
+                    batch, self._queue = self._queue, []
+                self._commit(batch)
+        return ticket.result()
+
+    def _commit(self, batch: Sequence[_Ticket]) -> None:
+        """Decide and commit what waits; every ticket is settled when this returns or raises."""
+        try:
+            self._vault.ready()
+            snapshot, items = _decide(batch, self._vault.snapshot)
+            if items:
+                self._vault.commit(items, snapshot)
+        except StoreUnavailable as error:
+            for ticket in batch:
+                ticket.failure = StoreUnavailable(str(error), hint=error.hint)
+        except BaseException:
+            for ticket in batch:
+                ticket.failure = StoreUnavailable("the commit was broken off")
+            raise
+        finally:
+            for ticket in batch:
+                ticket.settled = True
+
+
+def _decide(batch: Sequence[_Ticket], snapshot: Snapshot) -> tuple[Snapshot, dict[Key, Item]]:
+    """What all of `batch` together make of `snapshot`; a refused one changes nothing."""
+    items: dict[Key, Item] = {}
+    for ticket in batch:
+        try:
+            change = ticket.decide(snapshot.get(ticket.name))
+        except LegerdError as error:
+            ticket.failure = error
+            continue
+        ticket.version = change.version
+        if change.written:
+            after = change.after
+            if after is not None and not after.id:
+                after = replace(after, id=new_id())
+            items.update(_items(change, after))
+            snapshot = snapshot.replaced(ticket.name, after)
+    return snapshot, items
+
+
+def _items(change: Change, after: Secret | None) -> dict[Key, Item]:
+    """The rows that a change makes (what is to be in them) and unmakes (None)."""
+    items: dict[Key, Item] = {}
+    if change.before is not None:
+        items[Key(SECRET, change.before.id)] = None
+        for number in change.removed:
+            items[Key(VERSION, change.before.id, number)] = None
+    if after is not None:
+        items[Key(SECRET, after.id)] = after
+        for number in change.added:
+            items[Key(VERSION, after.id, number)] = after.versions[number]
+    return items
