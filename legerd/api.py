@@ -142,8 +142,14 @@ def make_app(service: Service, identify: Identify) -> WSGIApplication:
         path = environ.get("legerd.path", environ["PATH_INFO"])
         environ["legerd.path"] = path
         environ["PATH_INFO"] = path if path in known else "/"
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            if environ.get("legerd.bare"):  # bottle always adds a Content-Type
+                headers = [header for header in headers if header[0] != "Content-Type"]
+            return start_response(status, headers, exc_info)
+
         try:
-            return app(environ, start_response)  # type: ignore[no-any-return]
+            return app(environ, start)  # type: ignore[no-any-return]
         except Exception as error:  # noqa: BLE001 - what it says must not be printed
             log.error(_place(error))
             refusal = b"internal error\n"
@@ -213,6 +219,7 @@ def _moved(path: str, method: str, query: str) -> bottle.HTTPResponse:
     target = f"{path}?{query}" if query else path
     headers = {"Location": target}
     if method not in ("GET", "HEAD"):
+        bottle.request.environ["legerd.bare"] = True
         return bottle.HTTPResponse(b"", 301, headers)
     headers["Content-Type"] = "text/html; charset=utf-8"
     body = f'<a href="{html.escape(target)}">Moved Permanently</a>.\n\n'

@@ -50,7 +50,12 @@ def _serve(options: Options) -> None:
     audit = AuditLog(
         options.state / "audit.log", limit=options.audit_limit, keep=options.audit_keep
     )
-    store = Store.open(options.state, _kek(options), accept_rollback=options.accept_rollback)
+    store = Store.open(
+        options.state,
+        _kek(options),
+        accept_rollback=options.accept_rollback,
+        create=options.dev,
+    )
     service = Service(store, audit)
     limits = server.Limits(body=options.max_body)
     listeners = [

@@ -9,7 +9,6 @@ import contextlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from legerd import wire
 from legerd.audit import AuditLog, AuditUnavailable, Entry
@@ -21,26 +20,11 @@ from legerd.errors import (
     ValueUnchanged,
 )
 from legerd.identity import Caller
+from legerd.store import SecretStore
 from legerd.values import Secret
 
 MAX_FETCH = 1024
 MAX_FETCH_BYTES = 64 << 20
-
-
-class SecretStore(Protocol):
-    """A vault: an immutable snapshot to read from, and durable mutations with setec's rules."""
-
-    @property
-    def snapshot(self) -> Mapping[str, Secret]:
-        """All secrets as of one moment, by name in setec's order (bytes)."""
-        ...
-
-    def put(self, name: str, value: bytes, creator: str) -> int: ...
-    def create_version(self, name: str, version: int, value: bytes, creator: str) -> None: ...
-    def activate(self, name: str, version: int) -> None: ...
-    def delete(self, name: str) -> None: ...
-    def delete_version(self, name: str, version: int) -> None: ...
-    def tag(self, name: str, version: int, value: bytes) -> str: ...
 
 
 @dataclass(frozen=True)
