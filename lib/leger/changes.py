@@ -1,0 +1,276 @@
+"""What turns one set of units into another: what to stop, restart and start, and why.
+
+Nothing here touches the host: two sets, the states of their units and who stops with whom go in,
+a list comes out. The rules and where they come from:
+
+- A unit changed if its normalised text, what it reads, its secrets, or something that it depends
+  on changed. A unit that did not change is not touched.
+- What goes away or changes the name of its Podman object is stopped under its old definition,
+  before the switch; so is what others stop with (a network with its users, a pod with its
+  members, a socket with its service), since a restart would take them along half-way.
+- What ran or failed before runs afterwards. What an administrator stopped stays stopped, a
+  finished job is not run again because it changed; new units run if a boot would start them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from leger.model import Built, Unit
+from leger.systemd import State
+
+HELPERS = frozenset({"network", "volume", "image", "build", "artifact"})
+_PASSED_ON = frozenset({"network", "image", "build", "artifact", "pod"})
+_ORDER = {"network": 0, "volume": 0, "image": 0, "artifact": 0, "build": 1, "pod": 3}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A unit together with what decides whether it changed."""
+
+    unit: Unit
+    print: str
+
+    @classmethod
+    def of(cls, unit: Unit, built: Built) -> Member:
+        """The unit of `built` with the digest of its text, its inputs and its secrets."""
+        digest = hashlib.sha256(unit.normal.encode())
+        for path, (mode, sum_) in sorted(built.tree.files.items()):
+            if any(path == entry or path.startswith(f"{entry}/") for entry in unit.inputs):
+                digest.update(f"\0{path}\0{mode}\0{sum_}".encode())
+        for binding in built.bindings:
+            if unit.name in binding.units:
+                digest.update(f"\1{binding.podman}\0{binding.legerd}\0{binding.version}".encode())
+        return cls(unit, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The steps of a switch, each in the order in which it is to be done.
+
+    `stop` happens under the old definitions; `networks` are the Podman networks to remove then;
+    `restart` and `start` follow the reload. `gone` are the units that exist no longer, `why`
+    says of each unit that is touched why, `warnings` what will not take effect by itself.
+    """
+
+    stop: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def members(built: Iterable[Built], loaded: Iterable[str] = ()) -> dict[str, Member]:
+    """The units of deployments by name; a template by its known and its `loaded` instances."""
+    found: dict[str, Member] = {}
+    running = tuple(loaded)
+    for deployment in built:
+        for unit in deployment.units.values():
+            member = Member.of(unit, deployment)
+            if is_template(unit.name):
+                also = [name for name in running if template_of(name) == unit.name]
+                found |= dict.fromkeys([*unit.instances, *also], member)
+            else:
+                found[unit.name] = member
+    return found
+
+
+def is_template(name: str) -> bool:
+    """Whether `name` is a template (mail@.service), which cannot itself run."""
+    return "@." in name
+
+
+def template_of(name: str) -> str:
+    """The template that the instance `name` belongs to; "" if it is none."""
+    stem, at, rest = name.partition("@")
+    return f"{stem}@.{rest.rpartition('.')[2]}" if at and not is_template(name) else ""
+
+
+def compare(
+    old: Mapping[str, Member],
+    new: Mapping[str, Member],
+    state: Callable[[str], State],
+    stopped_with: Callable[[str], frozenset[str]],
+) -> Changes:
+    """What turns `old` into `new`.
+
+    `state` yields how a unit runs now, `stopped_with` what the manager stops together with it.
+    """
+    return _Comparison(old, new, state, stopped_with).changes()
+
+
+class _Comparison:
+    def __init__(
+        self,
+        old: Mapping[str, Member],
+        new: Mapping[str, Member],
+        state: Callable[[str], State],
+        stopped_with: Callable[[str], frozenset[str]],
+    ) -> None:
+        self.old, self.new = old, new
+        self._state, self.stopped_with = state, stopped_with
+        self.why = self._changed()
+
+    def changes(self) -> Changes:
+        gone = [name for name in self.old if name not in self.new]
+        stop = self._closure([*filter(self._stoppable, gone), *self._heavy()])
+        restart = [
+            name for name in self.why if name in self.old and name not in stop and self._live(name)
+        ]
+        start = [
+            *(name for name in stop if name not in gone and self._is_to_run(name)),
+            *(name for name in self.new if name not in stop and self._is_new_to_run(name)),
+        ]
+        reasons = self.why | dict.fromkeys(gone, "removed")
+        for name in stop:
+            reasons.setdefault(name, "stops together with what changed")
+        return Changes(
+            stop=tuple(reversed(self._ordered(stop))),
+            networks=tuple(dict.fromkeys(self._networks())),
+            restart=tuple(self._ordered(restart)),
+            start=tuple(self._ordered(dict.fromkeys(start))),
+            gone=tuple(gone),
+            why={name: reasons[name] for name in sorted({*stop, *restart, *start, *gone})},
+            warnings=tuple(self._warnings()),
+        )
+
+    def _changed(self) -> dict[str, str]:
+        """Every unit of the new set that is not as it was, with the reason."""
+        why: dict[str, str] = {}
+        for name, member in self.new.items():
+            before = self.old.get(name)
+            if before is None:
+                why[name] = "new"
+            elif before.print != member.print and not self._only_warned(name):
+                why[name] = self._reason(before, member)
+        while more := dict(self._passed_on(why)):
+            why |= more
+        return why
+
+    def _reason(self, before: Member, after: Member) -> str:
+        if before.unit.normal != after.unit.normal:
+            return f"{after.unit.source} changed"
+        return "a file or a secret that it reads changed"
+
+    def _passed_on(self, why: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        for name, member in self.new.items():
+            if name in why or name not in self.old:
+                continue
+            for other in member.unit.depends:
+                if other in why and other in self.old and self._passes_on(other):
+                    yield name, f"uses {other}, which changed"
+                    break
+
+    def _passes_on(self, name: str) -> bool:
+        unit = self.new[name].unit
+        return unit.kind in _PASSED_ON or self._renamed(name)
+
+    def _only_warned(self, name: str) -> bool:
+        """A volume keeps its data and with it its definition, unless it is another volume."""
+        return self.new[name].unit.kind == "volume" and not self._renamed(name)
+
+    def _renamed(self, name: str) -> bool:
+        before, after = self.old.get(name), self.new.get(name)
+        return (
+            before is not None and after is not None and before.unit.resource != after.unit.resource
+        )
+
+    def _heavy(self) -> list[str]:
+        """Changed units that must be stopped before the switch instead of restarted after it."""
+        changed = [name for name in self.why if self._stoppable(name)]
+        return [name for name in changed if self._is_heavy(name)] + self._empty_pods(changed)
+
+    def _is_heavy(self, name: str) -> bool:
+        unit = self.new[name].unit
+        return (
+            name not in self.old
+            or self._renamed(name)
+            or unit.kind in _PASSED_ON
+            or name.endswith(".socket")
+            or any(self._stoppable(other) for other in self.stopped_with(name))
+        ) and not self._finished(name)
+
+    def _empty_pods(self, changed: list[str]) -> list[str]:
+        """Pods that would end by themselves because all that runs in them is restarted."""
+        pods = {self.new[name].unit.pod for name in changed} - {""}
+        return [
+            pod
+            for pod in sorted(pods)
+            if all(
+                name in self.why
+                for name, member in self.old.items()
+                if member.unit.pod == pod and self._stoppable(name)
+            )
+        ]
+
+    def _closure(self, names: Iterable[str]) -> dict[str, None]:
+        """`names` and all that stops with them, as far as it runs."""
+        found: dict[str, None] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name.endswith((".target", ".slice")):
+                continue
+            found[name] = None
+            waiting += [other for other in self._stopping_with(name) if self._stoppable(other)]
+        return found
+
+    def _stopping_with(self, name: str) -> list[str]:
+        ours = [
+            other
+            for other, member in self.old.items()
+            if name in member.unit.depends and self.old[name].unit.kind in _PASSED_ON
+        ]
+        return sorted({*ours, *self.stopped_with(name)})
+
+    def _networks(self) -> Iterable[str]:
+        for name, member in self.old.items():
+            if member.unit.kind == "network" and (name not in self.new or name in self.why):
+                yield member.unit.resource
+
+    def _warnings(self) -> Iterable[str]:
+        for name, member in self.new.items():
+            before = self.old.get(name)
+            if before and before.print != member.print and self._only_warned(name):
+                yield (
+                    f"{member.unit.source}: the volume {member.unit.resource} exists and keeps its"
+                    " options; only removing it (with its data) would apply the new ones"
+                )
+
+    def _live(self, name: str) -> bool:
+        return self._state(name).live and not self._finished(name)
+
+    def _stoppable(self, name: str) -> bool:
+        return self._state(name).stoppable
+
+    def _finished(self, name: str) -> bool:
+        """A job that has done its work: it is not run again because it changed."""
+        member = self.old.get(name)
+        return bool(member and member.unit.oneshot and self._state(name).sub == "exited")
+
+    def _is_to_run(self, name: str) -> bool:
+        return self._state(name).live
+
+    def _is_new_to_run(self, name: str) -> bool:
+        """Whether a boot would start it now and would not have started it before."""
+        member, before = self.new[name], self.old.get(name)
+        if before is None:
+            wanted = member.unit.wanted or member.unit.kind in HELPERS
+            return wanted and self._state(name).load == "not-found"
+        if member.unit.kind in HELPERS:
+            return name in self.why and not self._live(name)
+        return member.unit.wanted and not before.unit.wanted and not self._live(name)
+
+    def _ordered(self, names: Iterable[str]) -> list[str]:
+        """`names`, what others depend on first."""
+        return sorted(names, key=lambda name: (self._rank(name), name))
+
+    def _rank(self, name: str) -> int:
+        member = self.new.get(name) or self.old.get(name)
+        if name.endswith(".socket"):
+            return 2
+        return 4 if member is None else _ORDER.get(member.unit.kind, 4)

@@ -1,0 +1,293 @@
+"""Generations: what was switched to, when and why; and the files that decide what runs.
+
+manifests/N.json holds all that the next comparison and a roll back need, manifests/N.units.json
+the units.json of that generation. /etc/leger/units.json decides what runs; `current` names the
+generation that belongs there, so that a reset /etc is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from leger_generator import plan
+
+from leger import disk
+from leger.errors import LegerError
+from leger.model import Binding, Built, Compiled, Tree, Unit
+from leger.scope import Scope
+
+FORMAT = 1
+MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Point:
+    """A generation's number and the checksum of its units.json ("" and 0: before the first)."""
+
+    generation: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Current:
+    """The file `current`: which generation belongs in /etc, and whether it was seen healthy."""
+
+    point: Point
+    confirmed: bool
+
+    @classmethod
+    def read(cls, scope: Scope) -> Self | None:
+        """What `current` says; None before the first switch or if it cannot be understood."""
+        try:
+            raw = json.loads(disk.read_file(scope.current, 4096))
+            point = Point(int(raw["generation"]), str(raw["blake2b"]))
+            return cls(point, raw.get("confirmed") is True)
+        except (LegerError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, scope: Scope) -> None:
+        """Replace `current`."""
+        raw = {
+            "generation": self.point.generation,
+            "blake2b": self.point.digest,
+            "confirmed": self.confirmed,
+        }
+        disk.write_file(scope.current, json.dumps(raw).encode() + b"\n", 0o600)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One manifest: who switched to what and why; `bad` is the reason it was given up.
+
+    `created` is Unix time in seconds; `definitions` holds each deployment's YAML as it was used.
+    """
+
+    number: int
+    scope: str
+    compiled: Compiled
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    created: float = 0.0
+    who: str = ""
+    why: str = ""
+    digest: str = ""
+    bad: str = ""
+
+    @property
+    def point(self) -> Point:
+        """What `current` and switch.json call it by."""
+        return Point(self.number, self.digest)
+
+    def save(self, scope: Scope) -> Self:
+        """Make manifests/N.json and N.units.json durable; returns it with its checksum."""
+        try:
+            data = plan.encode(self._plan())
+        except plan.PlanError as error:
+            raise LegerError(f"units.json cannot be written: {error}") from error
+        done = replace(self, digest=plan.head_digest(data))
+        disk.make_folder(scope.manifests)
+        disk.write_file(units_path(scope, self.number), data, 0o600)
+        done.save_manifest(scope)
+        return done
+
+    def save_manifest(self, scope: Scope) -> None:
+        """Replace manifests/N.json alone."""
+        data = json.dumps(_raw(self), ensure_ascii=False, separators=(",", ":")).encode()
+        disk.write_file(manifest_path(scope, self.number), data + b"\n", 0o600)
+
+    def _plan(self) -> plan.Plan:
+        compiled = self.compiled
+        return plan.Plan(
+            self.number,
+            self.scope,
+            quadlet=compiled.quadlet,
+            deployments={
+                name: {"store": str(built.tree.path), "commit": built.commit}
+                for name, built in compiled.deployments.items()
+            },
+            search=compiled.search,
+            files={path: plan.File.parse(path, entry) for path, entry in compiled.files.items()},
+            links=compiled.links,
+        )
+
+
+EMPTY = Compiled(deployments={}, files={}, links={}, search=(), quadlet={})
+
+
+def manifest_path(scope: Scope, number: int) -> Path:
+    """Where the manifest of generation `number` lies."""
+    return scope.manifests / f"{number}.json"
+
+
+def units_path(scope: Scope, number: int) -> Path:
+    """Where the copy of the units.json of generation `number` lies."""
+    return scope.manifests / f"{number}.units.json"
+
+
+def numbers(scope: Scope) -> list[int]:
+    """The generations that are kept, oldest first."""
+    names = (path.name.removesuffix(".json") for path in scope.manifests.glob("*.json"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def next_number(scope: Scope) -> int:
+    """A number that no generation has had."""
+    current = Current.read(scope)
+    return max([0, *numbers(scope), current.point.generation if current else 0]) + 1
+
+
+def caller() -> str:
+    """Who runs this: the user behind sudo where there is one."""
+    uid = int(os.environ.get("SUDO_UID") or os.environ.get("LEGER_UID") or os.getuid())
+    try:
+        return f"{pwd.getpwuid(uid).pw_name}({uid})"
+    except KeyError:
+        return f"({uid})"
+
+
+def new(scope: Scope, compiled: Compiled, definitions: Mapping[str, str], why: str) -> Generation:
+    """The next generation of `scope`, not yet saved."""
+    return Generation(
+        next_number(scope), scope.name, compiled, definitions, time.time(), caller(), why
+    )
+
+
+def load(scope: Scope, number: int) -> Generation:
+    """Read generation `number`. Raises LegerError naming the file."""
+    path = manifest_path(scope, number)
+    try:
+        raw = json.loads(disk.read_file(path, MAX_BYTES))
+        decoded = plan.decode(disk.read_file(units_path(scope, number), plan.MAX_BYTES))
+        return _parse(raw, decoded)
+    except (ValueError, KeyError, TypeError, plan.PlanError) as error:
+        raise LegerError(
+            f"{path}: the manifest of generation {number} is damaged: {error}",
+            hint=f"deploy again; the units of {scope.units} run on",
+        ) from error
+
+
+def load_current(scope: Scope) -> Generation | None:
+    """The generation that `current` names; None before the first switch."""
+    current = Current.read(scope)
+    if current is None or current.point.generation == 0:
+        return None
+    return load(scope, current.point.generation)
+
+
+def emitted_point(scope: Scope) -> Point | None:
+    """What /etc/leger/units.json holds; None if it is missing or not whole."""
+    try:
+        decoded = plan.decode(disk.read_file(scope.units, plan.MAX_BYTES))
+    except (LegerError, plan.PlanError):
+        return None
+    return Point(decoded.generation, decoded.digest)
+
+
+def commit(scope: Scope, point: Point) -> None:
+    """Replace units.json by that of generation `point`: what runs is decided here."""
+    data = disk.read_file(units_path(scope, point.generation), plan.MAX_BYTES)
+    disk.make_folder(scope.etc, 0o755)
+    if scope.units.exists():
+        disk.write_file(scope.units_previous, disk.read_file(scope.units, plan.MAX_BYTES))
+    disk.write_file(scope.units, data)
+
+
+def forget(scope: Scope, number: int) -> None:
+    """Remove the files of a generation that was never switched to or is no longer kept."""
+    for path in (manifest_path(scope, number), units_path(scope, number)):
+        path.unlink(missing_ok=True)
+
+
+def _raw(generation: Generation) -> dict[str, object]:
+    return {
+        "format": FORMAT,
+        **{
+            key: getattr(generation, key)
+            for key in ("number", "scope", "created", "who", "why", "digest", "bad")
+        },
+        "deployments": {
+            name: _raw_built(built) | {"definition": generation.definitions.get(name, "")}
+            for name, built in generation.compiled.deployments.items()
+        },
+    }
+
+
+def _raw_built(built: Built) -> dict[str, object]:
+    units = {}
+    for name, unit in built.units.items():
+        values = {item.name: getattr(unit, item.name) for item in fields(unit)}
+        del values["text"], values["name"], values["deployment"]
+        units[name] = values
+    return {
+        "commit": built.commit,
+        "source": built.source,
+        "tree": {
+            "path": str(built.tree.path),
+            "digest": built.tree.digest,
+            "files": built.tree.files,
+        },
+        "units": units,
+        "bindings": [vars(binding) for binding in built.bindings],
+        "on_secret_change": built.on_secret_change,
+        "adopted": [str(path) for path in built.adopted],
+        "refers": sorted(built.refers),
+    }
+
+
+def _parse(raw: Any, decoded: plan.Plan) -> Generation:
+    if raw["format"] != FORMAT:
+        raise ValueError(f"format {raw['format']}")
+    deployments = raw["deployments"]
+    files = {path: entry.raw() for path, entry in decoded.files.items()}
+    compiled = Compiled(
+        deployments={name: _built(name, item, files) for name, item in deployments.items()},
+        files=files,
+        links=decoded.links,
+        search=decoded.search,
+        quadlet=decoded.quadlet,
+    )
+    return Generation(
+        compiled=compiled,
+        definitions={name: item["definition"] for name, item in deployments.items()},
+        **{key: raw[key] for key in ("number", "scope", "created", "who", "why", "digest", "bad")},
+    )
+
+
+def _built(name: str, raw: Any, files: Mapping[str, Mapping[str, object]]) -> Built:
+    tree = raw["tree"]
+    return Built(
+        name=name,
+        commit=raw["commit"],
+        source=raw["source"],
+        tree=Tree(
+            Path(tree["path"]),
+            tree["digest"],
+            {path: (int(mode), sum_) for path, (mode, sum_) in tree["files"].items()},
+        ),
+        units={
+            unit: Unit(
+                name=unit,
+                deployment=name,
+                text=str(files.get(unit, {}).get("text", "")),
+                **{key: _tuple(value) for key, value in values.items()},
+            )
+            for unit, values in raw["units"].items()
+        },
+        bindings=tuple(
+            Binding(**{key: _tuple(value) for key, value in item.items()})
+            for item in raw["bindings"]
+        ),
+        on_secret_change=raw["on_secret_change"],
+        adopted=tuple(Path(path) for path in raw["adopted"]),
+        refers=frozenset(raw["refers"]),
+    )
+
+
+def _tuple(value: object) -> Any:
+    return tuple(value) if isinstance(value, list) else value

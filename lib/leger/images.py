@@ -1,0 +1,91 @@
+"""Images are there before anything is stopped: pulled, or built from the deployment's tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from leger import processes
+from leger.errors import LegerError
+from leger.model import Unit
+from leger.unitfile import UnitFile, words
+
+_SECONDS = 1800.0
+_RUN_AHEAD = ("build", "image", "artifact")
+Report = Callable[[str], None]
+
+
+class ImageError(LegerError):
+    """An image cannot be had; nothing was stopped."""
+
+
+def provide(units: Iterable[Unit], report: Report) -> None:
+    """Have the image of each of `units`, or raise ImageError naming all that cannot be had."""
+    faults = []
+    for unit in units:
+        try:
+            if unit.kind in _RUN_AHEAD:
+                report(f"{unit.deployment}: {_doing(unit)}")
+                _run_ahead(unit)
+            elif _is_image(unit.image):
+                _pull(unit, report)
+        except ImageError as error:
+            faults.append(error)
+    if faults:
+        raise ImageError(
+            "\n".join(str(fault) for fault in faults),
+            hint=next((fault.hint for fault in faults if fault.hint), ""),
+        )
+
+
+def exists(image: str) -> bool:
+    """Whether podman has `image`."""
+    return processes.run(["podman", "image", "exists", image], timeout=60).code == 0
+
+
+def _is_image(image: str) -> bool:
+    """Whether this is an image's own name, not a quadlet that makes one, nor a template's."""
+    return bool(image) and not image.endswith((".image", ".build")) and "%" not in image
+
+
+def _pull(unit: Unit, report: Report) -> None:
+    if exists(unit.image):
+        return
+    if unit.image.startswith("localhost/"):
+        raise ImageError(
+            f"{unit.deployment}: {unit.source}: the image {unit.image} is not on this host",
+            hint="build or import it first, or add a .build quadlet that makes it",
+        )
+    report(f"{unit.deployment}: pulling {unit.image}")
+    done = _podman(["podman", "pull", "--quiet", unit.image], None, unit)
+    if done.code != 0:
+        raise ImageError(
+            f"{unit.deployment}: {unit.source}: {unit.image} cannot be pulled: {done.message}",
+            hint="check the image's name, the registry and the network",
+        )
+
+
+def _run_ahead(unit: Unit) -> None:
+    """Run the unit's own command, as quadlet made it: what its start will do again is then done."""
+    parsed = UnitFile.parse(unit.text)
+    folder = parsed.last("Service", "WorkingDirectory")
+    for value in parsed.values("Service", "ExecStart"):
+        command = [word.replace("%%", "%") for word in words(value)]
+        done = _podman(command, Path(folder) if folder.startswith("/") else None, unit)
+        if done.code != 0:
+            raise ImageError(
+                f"{unit.deployment}: {unit.source}: {_doing(unit)} failed: {done.message}",
+                hint=f"to see it all: {' '.join(command)}",
+            )
+
+
+def _doing(unit: Unit) -> str:
+    verb = "building" if unit.kind == "build" else "pulling"
+    return f"{verb} {unit.image or unit.resource or unit.name}"
+
+
+def _podman(command: list[str], folder: Path | None, unit: Unit) -> processes.Completed:
+    try:
+        return processes.run(command, timeout=_SECONDS, folder=folder)
+    except processes.TimedOutError as error:
+        raise ImageError(f"{unit.deployment}: {unit.source}: {error}") from error
