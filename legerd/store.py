@@ -22,6 +22,7 @@ from legerd.changes import Change
 from legerd.errors import LegerdError, StoreUnavailable
 from legerd.keys import KEK_SLOT, RECOVERY_SLOT, Kek, Slot, Unlocker
 from legerd.records import SECRET, VERSION, Key, new_id
+from legerd.recovery import PublicKey
 from legerd.snapshot import Snapshot
 from legerd.values import Secret, SecretBytes, Version
 from legerd.vault import Item, Vault
@@ -157,12 +158,18 @@ class Store:
         mac = hmac.digest(self._tags, data, "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
-    def set_recovery(self, wrap: Callable[[bytes, bytes], Slot]) -> None:
-        """Wrap the data key for a recovery key, in the place of the one before.
+    @property
+    def recovery(self) -> str:
+        """The name of the recovery key (8 hex digits), empty while there is none."""
+        names = [PublicKey(slot.id).name for slot in self.slots if slot.kind == RECOVERY_SLOT]
+        return ", ".join(names)
 
-        `wrap` is legerd.recovery.PublicKey.wrap: it gets the data key and the database's id.
+    def set_recovery(self, public: bytes) -> None:
+        """Wrap the data key for the public half (32 bytes) of a recovery key.
+
+        It takes the place of the recovery key before. Raises Rejected if it is no such key.
         """
-        self._replace_slots(RECOVERY_SLOT, wrap)
+        self._replace_slots(RECOVERY_SLOT, PublicKey.parse(public).wrap)
 
     def set_kek(self, kek: Kek) -> None:
         """Wrap the data key with `kek` only: from now on no other one opens the vault."""
