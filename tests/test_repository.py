@@ -180,3 +180,26 @@ def test_one_version_everywhere() -> None:
     assert spec
     assert version[1] == spec[1]
     assert version[1] in (ROOT / "CHANGELOG.md").read_text()
+
+
+MARKDOWN = tuple(path for path in FILES if path.suffix == ".md")
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=str)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    text = (ROOT / path).read_text()
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert not [name for name in targets if not (ROOT / path.parent / name).exists()]
+
+
+def test_the_pages_name_only_targets_that_make_knows() -> None:
+    known = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    pages = "".join((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+    assert set(re.findall(r"`?\bmake ([a-z]+)\b(?=`| +#| DESTDIR|$)", pages, re.M)) <= known
+
+
+def test_the_package_ships_every_manual_page() -> None:
+    spec = (ROOT / "rpm/leger.spec").read_text()
+    pages = [path for path in FILES if path.is_relative_to("docs/man")]
+    assert pages
+    assert not [page.name for page in pages if page.name not in spec]
