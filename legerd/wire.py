@@ -148,6 +148,8 @@ def array(items: Iterable[str]) -> str:
 
 def _parse(source: str) -> object:
     start = _skip(source, 0)
+    if source.count("[") + source.count("{") > MAX_DEPTH:
+        return _parse_deep(source, start)
     try:
         return _DECODER.raw_decode(source, start)[0]
     except RecursionError:
@@ -188,11 +190,11 @@ def _parse_deep(source: str, index: int) -> object:
     while True:
         index = _skip(source, index)
         if source[index : index + 1] in ("{", "["):
+            if len(containers) >= MAX_DEPTH:
+                raise BadRequestError
             value, index = _open(source, index, keys)
             if index >= 0:
                 containers.append(value)
-                if len(containers) > MAX_DEPTH:
-                    raise BadRequestError
                 continue
             index = -index
         else:
