@@ -99,6 +99,11 @@ def _fetch(service: Service, caller: Caller, request: wire.FetchRequest) -> str:
     return f'{{"Secrets":[{answers}]}}'
 
 
+def _recovery(service: Service, caller: Caller, request: wire.RecoveryRequest) -> str:
+    service.set_recovery(caller, request.PublicKey)
+    return "{}"
+
+
 _CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
     "/api/list": (wire.ListRequest, _list),
     "/api/get": (wire.GetRequest, _get),
@@ -109,6 +114,7 @@ _CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
     "/api/delete": (wire.NameRequest, _delete),
     "/api/delete-version": (wire.VersionRequest, _delete_version),
     "/api/leger/fetch": (wire.FetchRequest, _fetch),
+    "/api/leger/recovery": (wire.RecoveryRequest, _recovery),
 }
 
 

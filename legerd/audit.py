@@ -189,13 +189,14 @@ def good_end(descriptor: int) -> int:
         end = data.rfind(b"\n") + 1
         while end:
             start = data.rfind(b"\n", 0, end - 1) + 1
-            if _parses(data[start:end]):
+            if parses(data[start:end]):
                 return end
             end = start
     return 0
 
 
-def _parses(line: bytes) -> bool:
+def parses(line: bytes) -> bool:
+    """Whether `line` is one JSON object."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:

@@ -7,14 +7,12 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from leger.errors import LegerError, UsageError
 
-from legerd import log, memory, server
+from legerd import commands, log, memory, server
 from legerd.api import Identify, make_app
 from legerd.audit import AuditLog
-from legerd.keys import Kek, load_kek
 from legerd.listeners import inherited
 from legerd.local import LocalCallers
 from legerd.notify import notify
@@ -24,7 +22,6 @@ from legerd.service import Service
 from legerd.store import Store
 from legerd.tailnet import TailnetCallers
 
-DEV_KEY = b"SetecDevOnlyDummyEncryption".ljust(32, b"\0")
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -52,7 +49,7 @@ def _serve(options: Options) -> None:
     )
     store = Store.open(
         options.state,
-        _kek(options),
+        commands.key_encryption_key(options),
         accept_rollback=options.accept_rollback,
         create=options.dev,
     )
@@ -101,14 +98,12 @@ def _identify(listening: socket.socket, options: Options) -> Identify:
     return TailnetCallers(options.tailscaled)
 
 
-def _kek(options: Options) -> Kek:
-    if options.dev and not options.key_file:
-        return Kek.of(DEV_KEY)
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return load_kek(Path(folder) if folder else None, options.key_file)
-
-
-_COMMANDS: Mapping[str, Callable[[Options], None]] = {"serve": _serve}
+_COMMANDS: Mapping[str, Callable[[Options], None]] = {
+    "serve": _serve,
+    "keygen": commands.make_key,
+    "recovery-key": commands.recovery_key,
+    "check": commands.check,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

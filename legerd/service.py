@@ -9,6 +9,7 @@ import contextlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from legerd import wire
 from legerd.audit import AuditLog, AuditUnavailable, Entry
@@ -25,6 +26,13 @@ from legerd.values import Secret
 
 MAX_FETCH = 1024
 MAX_FETCH_BYTES = 64 << 20
+
+
+class RecoverableStore(SecretStore, Protocol):
+    """A vault that a recovery key can open as well."""
+
+    def set_recovery(self, public: bytes) -> None:
+        """Wrap the data key for a recovery key; see legerd.store.Store."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Fetched:
 class Service:
     """The eight calls of setec and Leger's own, for callers that are already identified."""
 
-    def __init__(self, store: SecretStore, audit: AuditLog) -> None:
+    def __init__(self, store: RecoverableStore, audit: AuditLog) -> None:
         self._store = store
         self._audit = audit
 
@@ -131,6 +139,13 @@ class Service:
             ]
         )
         return answers
+
+    def set_recovery(self, caller: Caller, public: bytes) -> None:
+        """Let the recovery key with this public half open the vault; root of the host only."""
+        self._audit.record([Entry(caller.principal, "recovery", caller.root)])
+        if not caller.root:
+            raise AccessDenied("access denied")
+        self._store.set_recovery(public)
 
     def _answers(self, caller: Caller, request: wire.FetchRequest) -> Iterator[Fetched]:
         snapshot = self._store.snapshot

@@ -1,4 +1,4 @@
-"""setec's JSON is Go's: compared with Go where it is installed, and with a corpus of its answers."""
+"""setec's JSON is Go's: compared with Go where it is installed, and with its kept answers."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import time
 
 from legerd import changes
 from legerd.errors import StoreUnavailable
+from legerd.recovery import PublicKey
 from legerd.snapshot import Snapshot
 from legerd.values import SecretBytes, Version
 
@@ -19,6 +20,7 @@ class MemoryVault:
     def __init__(self) -> None:
         self.snapshot = Snapshot({}, 0)
         self.broken = False
+        self.recovery: PublicKey | None = None
         self._lock = threading.Lock()
 
     def put(self, name: str, value: bytes, creator: str) -> int:
@@ -47,6 +49,12 @@ class MemoryVault:
         return hmac.new(
             b"tags", f"{name}\0{version}\0".encode() + value, hashlib.sha256
         ).hexdigest()
+
+    def set_recovery(self, public: bytes) -> None:
+        self.recovery = PublicKey.parse(public)
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
     def _apply(self, change: changes.Change) -> int:
         if change.written:

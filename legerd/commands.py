@@ -1,0 +1,109 @@
+"""What an administrator runs beside the server: keygen, recovery-key, check."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import sys
+from pathlib import Path
+
+from leger import processes
+from leger.errors import LegerError, NotAuthorisedError, UsageError
+
+from legerd import audit, keygen, log, recovery, wire
+from legerd.errors import KeyUnavailable, StoreCorrupt
+from legerd.keys import CREDENTIAL, Kek, load_kek
+from legerd.options import Options
+from legerd.store import Store
+
+ROOT_SOCKET = Path("/run/legerd/root.sock")
+DEV_KEY = b"SetecDevOnlyDummyEncryption".ljust(32, b"\0")
+_SECONDS = 30.0
+
+
+def make_key(options: Options) -> None:
+    """`legerd keygen`: the sealed key and the empty vault, once in a host's life."""
+    log.note(keygen.run(state=options.state))
+
+
+def recovery_key(options: Options) -> None:
+    """`legerd recovery-key`: show or write a new recovery key; the vault keeps its public half."""
+    public = recovery.make(register, sys.stdout, options.output)
+    log.note(f"recovery key {public.name} opens the vault from now on; keep it off this host")
+
+
+def check(options: Options) -> None:
+    """`legerd check`: open every record of the vault and read every line of the audit log."""
+    key = key_encryption_key(options)
+    if os.geteuid() == 0:
+        owner = options.state.stat()
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+    store = Store.open(options.state, key, accept_rollback=options.accept_rollback)
+    secrets = len(store.snapshot)
+    store.close()
+    lines = _audit_lines(options.state / "audit.log")
+    log.note(f"{secrets} secrets and {lines} lines of the audit log are whole")
+
+
+def key_encryption_key(options: Options) -> Kek:
+    """The key from a file, the service's credential or, for root, the sealed credential itself."""
+    if options.dev and not options.key_file:
+        return Kek.of(DEV_KEY)
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if options.key_file or folder or options.command == "serve":
+        return load_kek(Path(folder) if folder else None, options.key_file)
+    sealed = keygen.KEY_FOLDER / keygen.NAME
+    command = ["systemd-creds", "decrypt", f"--name={CREDENTIAL}", str(sealed), "-"]
+    done = processes.run(command, timeout=_SECONDS)
+    if done.code:
+        raise KeyUnavailable(f"{sealed}: {done.message}", hint="run it as root on the same host")
+    return Kek.of(done.stdout)
+
+
+def register(public: bytes) -> None:
+    """Give the public half of a recovery key to the running server, which has the vault open."""
+    body = f'{{"PublicKey":{wire.base64(public)}}}'
+    headers = {"Content-Type": "application/json", "Sec-X-Tailscale-No-Browsers": "setec"}
+    connection = _RootConnection()
+    try:
+        connection.request("POST", "/api/leger/recovery", body, headers)
+        answer = connection.getresponse()
+        text = answer.read(1024).decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        raise LegerError(
+            f"{ROOT_SOCKET}: legerd does not answer: {error}",
+            hint="systemctl status legerd.service",
+        ) from error
+    finally:
+        connection.close()
+    if answer.status == 403:
+        raise NotAuthorisedError("only root may set a recovery key", hint="run it with sudo")
+    if answer.status != 200:
+        raise LegerError(f"legerd refused the recovery key: {text}")
+
+
+class _RootConnection(http.client.HTTPConnection):
+    def __init__(self) -> None:
+        super().__init__("localhost", timeout=_SECONDS)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(_SECONDS)
+        self.sock.connect(str(ROOT_SOCKET))
+
+
+def _audit_lines(path: Path) -> int:
+    """How many lines `path` has; StoreCorrupt names the first that is not whole."""
+    count = 0
+    try:
+        with path.open("rb") as file:
+            for count, line in enumerate(file, 1):
+                if not line.endswith(b"\n") or not audit.parses(line):
+                    raise StoreCorrupt(f"{path}:{count}: not a line of the audit log")
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    return count
