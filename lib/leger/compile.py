@@ -1,0 +1,301 @@
+"""All deployments of a scope together, through the host's quadlet and our checks, into units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leger_generator.dropin import hook_dropin, path_of
+from leger_generator.identity import quadlet_identity
+
+from leger import author as authors
+from leger import checks, config, hooks, hostfolders, messages, plain, precheck, secretrefs
+from leger import quadlet as quadlets
+from leger import sources as written
+from leger import units as units_
+from leger.model import Binding, Built, Compiled, Fault, Tree, Unit
+from leger.plain import Plain
+from leger.prepare import Prepared
+from leger.scope import Scope
+from leger.sources import Source
+
+TIMEOUT = 60.0
+
+
+def compile_scope(
+    scope: Scope,
+    prepared: Mapping[str, Prepared],
+    *,
+    quadlet: Path,
+    adopt: Collection[str] = (),
+) -> Compiled:
+    """Compile `prepared`, all of the scope's deployments, with the host's `quadlet` binary.
+
+    The deployments in `adopt` take over the files of the same name in the host's own folders
+    (Built.adopted names them). Bad content never raises: it is in `faults`, each naming its
+    deployment, file and line. Raises LegerError when the binary cannot be run.
+    """
+    inside = _read(prepared)
+    found = hostfolders.find(scope)
+    names = {
+        name: {source.name for source in inside.sources if source.deployment == name}
+        for name in prepared
+    }
+    adopted = {
+        name: hostfolders.adoptable(scope, found, names[name]) for name in prepared if name in adopt
+    }
+    taken = {path.name for paths in adopted.values() for path in paths}
+    host_tree = hostfolders.copy(scope, found, {name for own in names.values() for name in own})
+    return Compiler(
+        prepared,
+        inside,
+        Host(
+            user=scope.name == "user",
+            prefix=config.load(scope).secrets_prefix,
+            files={name: str(path) for name, path in found.items()},
+            tree=host_tree,
+            unit_folders=unit_folders(scope),
+            adopted=adopted,
+            taken=frozenset(taken),
+        ),
+    ).compiled(quadlet)
+
+
+@dataclass(frozen=True)
+class Host:
+    """What of the host matters to a compile; for `leger validate` there is nothing."""
+
+    user: bool = False
+    prefix: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    tree: Tree | None = None
+    unit_folders: Sequence[str] = ()
+    adopted: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What lies in the trees: quadlets, plain units, and what is wrong with them as text."""
+
+    sources: Sequence[Source]
+    plain: Mapping[str, Plain]
+    faults: Sequence[Fault]
+
+
+def read(prepared: Mapping[str, Prepared]) -> Inside:
+    """Read the trees of `prepared`."""
+    return _read(prepared)
+
+
+def unit_folders(scope: Scope) -> tuple[str, ...]:
+    """Where the manager looks for units that no generator made, the first winning."""
+    root = scope.etc.parent.parent
+    if scope.name == "user":
+        home = Path.home()
+        return (
+            str(scope.etc.parent / "systemd/user"),
+            "/etc/systemd/user",
+            str(home / ".local/share/systemd/user"),
+            "/usr/local/lib/systemd/user",
+            "/usr/lib/systemd/user",
+        )
+    folders = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
+    return tuple(str(root / folder) for folder in (*folders, "lib/systemd/system"))
+
+
+def _read(prepared: Mapping[str, Prepared]) -> Inside:
+    sources: list[Source] = []
+    faults: list[Fault] = []
+    plains: dict[str, Plain] = {}
+    for name, item in sorted(prepared.items()):
+        texts, unreadable = precheck.texts(name, item.tree)
+        faults += [*unreadable, *precheck.faults(name, item.tree, texts)]
+        sources += written.read(name, texts)
+        plains[name] = plain.read(name, item.tree)
+        faults += plains[name].faults
+    return Inside(sources, plains, faults)
+
+
+class Compiler:
+    """One compile; `host` is what is given, the rest is found on the way."""
+
+    def __init__(self, prepared: Mapping[str, Prepared], inside: Inside, host: Host) -> None:
+        self.prepared = prepared
+        self.inside = inside
+        self.host = host
+        self.faults = list(inside.faults)
+        self.warnings = [item for one in prepared.values() for item in one.warnings]
+        self.units: list[Unit] = []
+        self.by_source: dict[tuple[str, str], Unit] = {}
+        self.bindings: dict[str, list[Binding]] = {name: [] for name in prepared}
+        self.files: dict[str, Mapping[str, object]] = {}
+        self.links: dict[str, str] = {}
+
+    def compiled(self, binary: Path) -> Compiled:
+        """Run `binary` over everything that it can read, and put together what it makes."""
+        made, host_units = self._made(binary)
+        self._quadlet_units(made)
+        self._plain_units()
+        for source in self.inside.sources:
+            self._secrets(source)
+        self._emit(made)
+        self._check(host_units)
+        return Compiled(
+            deployments={name: self._built(name) for name in sorted(self.prepared)},
+            files=self.files,
+            links=self.links,
+            search=(str(self.host.tree.path),) if self.host.tree else (),
+            quadlet=quadlet_identity(str(binary)),
+            faults=_sorted(self.faults),
+            warnings=_sorted(self.warnings),
+        )
+
+    def _made(self, binary: Path) -> tuple[units_.Rendered, dict[str, str]]:
+        """What quadlet makes of the deployments, and the names of the host's own units."""
+        unfit = {fault.deployment for fault in self.inside.faults}
+        trees = {name: item.tree.path for name, item in self.prepared.items() if name not in unfit}
+        folders = list(trees.values())
+        if self.host.tree:
+            folders.append(self.host.tree.path)
+        output = quadlets.run(binary, folders, user=self.host.user, timeout=TIMEOUT)
+        told = messages.understand(output.messages, self.inside.sources, trees)
+        self.faults += told.faults
+        self.warnings += told.warnings
+        by_file: dict[str, str] = {}
+        host_units: dict[str, str] = {}
+        for unit, path in output.sources.items():
+            inside = any(path.startswith(f"{folder}/") for folder in trees.values())
+            if inside:
+                by_file[Path(path).name] = unit
+            else:
+                name = Path(path).name
+                host_units[unit] = self.host.files.get(name, path)
+        self._missing(by_file, unfit)
+        return units_.Rendered(output.units, output.links, by_file), host_units
+
+    def _missing(self, by_file: Mapping[str, str], unfit: set[str]) -> None:
+        """Every quadlet file must give its unit, whatever quadlet says or does not say."""
+        told = {fault.deployment for fault in self.faults}
+        for source in self.inside.sources:
+            if source.name not in by_file and source.deployment not in told | unfit:
+                message = "quadlet made no unit of it and does not say why"
+                self.faults.append(Fault(source.deployment, message, source.path))
+
+    def _quadlet_units(self, made: units_.Rendered) -> None:
+        for source in self.inside.sources:
+            tree = self.prepared[source.deployment].tree
+            name = made.by_file.get(source.name)
+            if name and f"SourcePath={tree.path}/{source.path}\n" in f"{made.units[name]}\n":
+                unit = units_.quadlet_unit(source.deployment, tree, source.path, name, made)
+                self.units.append(unit)
+                self.by_source[source.deployment, source.path] = unit
+
+    def _plain_units(self) -> None:
+        for found in self.inside.plain.values():
+            self.units += found.units.values()
+
+    def _secrets(self, source: Source) -> None:
+        item = self.prepared[source.deployment]
+        prefix = f"{self.host.prefix}{source.deployment}/"
+        own, faults = secretrefs.own_bindings(source, prefix)
+        found = self._references(source, item)
+        self.faults += [*faults, *found.faults]
+        names = hooks.Names(item.deployment, item.author, own, self.host.prefix)
+        unit = self.by_source.get((source.deployment, source.path))
+        if unit is None:
+            return
+        self.bindings[source.deployment] += hooks.bindings(unit, found.references, names)
+        words = hooks.hook(unit, found.references, names)
+        if words:
+            scope = "user" if self.host.user else "system"
+            self.files[path_of(unit.name)] = {
+                "text": hook_dropin(unit.text, words, scope),
+                "deployment": unit.deployment,
+                "hook": words,
+            }
+
+    def _references(self, source: Source, item: Prepared) -> secretrefs.Found:
+        if source.kind == "container":
+            return secretrefs.of_container(source)
+        if source.kind != "kube":
+            return secretrefs.Found(())
+        keys = {name: item.author.required(name) for name in item.deployment.secrets}
+        keys |= {name: wanted.required for name, wanted in item.author.secrets.items()}
+        texts: dict[str, bytes] = {}
+        for place in source.named("Kube", "Yaml"):
+            path = _joined(source.folder, place.setting.value)
+            if path in item.tree.files:
+                texts[path] = (item.tree.path / path).read_bytes()
+        return secretrefs.of_kube(source, texts, keys)
+
+    def _emit(self, made: units_.Rendered) -> None:
+        owners = {unit.name: unit.deployment for unit in self.units}
+        for unit in self.units:
+            self.files[unit.name] = {"text": unit.text, "deployment": unit.deployment}
+        for path, target in made.links.items():
+            if target.rpartition("/")[2] in owners:
+                self.links[path] = target
+        for name, found in self.inside.plain.items():
+            self.links |= found.links
+            for path, text in found.dropins.items():
+                self.files.setdefault(path, {"text": text, "deployment": name})
+
+    def _check(self, host_units: Mapping[str, str]) -> None:
+        world = checks.World(
+            prepared=self.prepared,
+            sources=self.inside.sources,
+            units=self.units,
+            dropins={
+                name: {path: found.places[path] for path in found.dropins}
+                for name, found in self.inside.plain.items()
+            },
+            bindings=self.bindings,
+            host_files=self.host.files,
+            host_units=host_units,
+            unit_folders=self.host.unit_folders,
+            adopted=self.host.taken,
+            user=self.host.user,
+        )
+        for check in checks.CHECKS:
+            self.faults += check(world)
+
+    def _built(self, name: str) -> Built:
+        item = self.prepared[name]
+        own = {unit.name: unit for unit in self.units if unit.deployment == name}
+        return Built(
+            name=name,
+            commit=item.commit,
+            source=item.deployment.source,
+            tree=item.tree,
+            units=own,
+            bindings=hooks.merged(self.bindings[name]),
+            on_secret_change=authors.on_secret_change(item.deployment, item.author),
+            adopted=self.host.adopted.get(name, ()),
+            refers=frozenset(self._refers(own.values())) - {name},
+        )
+
+    def _refers(self, own: Collection[Unit]) -> Iterator[str]:
+        owners = {unit.name: unit.deployment for unit in self.units}
+        for unit in own:
+            for needed in (*unit.depends, *units_.requires(unit.text)):
+                if needed in owners:
+                    yield owners[needed]
+
+
+def _joined(folder: str, path: str) -> str:
+    """A relative path of a quadlet in `folder`, from the root of the tree."""
+    parts: list[str] = []
+    for part in f"{folder}/{path}".split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _sorted(faults: Collection[Fault]) -> tuple[Fault, ...]:
+    return tuple(
+        sorted(dict.fromkeys(faults), key=lambda f: (f.deployment, f.file, f.line, f.message))
+    )

@@ -1,0 +1,89 @@
+"""The host's own quadlets: there so that references to them resolve, never to be deployed.
+
+They are copied into a tree of their own in store/, one folder a file, so that the generator gets
+exactly what the compile got, one bad file of the host does not hide the others, and neither
+users/ nor drop-ins for a whole type reach what is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from leger import quadlet, tree
+from leger.model import Tree
+from leger.scope import Scope
+from leger.tree import File
+
+NAME = "_host"
+_MAX_BYTES = 1 << 20
+
+
+def find(scope: Scope) -> dict[str, Path]:
+    """The host's own quadlets by name, as quadlet finds them: the first folder wins."""
+    found: dict[str, Path] = {}
+    for folder in scope.quadlet_folders:
+        for path in _files(folder, skip=_skipped(scope, folder)):
+            if quadlet.is_quadlet(path.name) and not path.name.startswith("."):
+                found.setdefault(path.name, path)
+    return found
+
+
+def dropins(scope: Scope, name: str) -> list[Path]:
+    """The host's drop-ins for the quadlet `name` alone."""
+    return [
+        path
+        for folder in scope.quadlet_folders
+        for path in _files(folder, skip=_skipped(scope, folder))
+        if path.parent.name == f"{name}.d" and path.suffix == ".conf"
+    ]
+
+
+def copy(scope: Scope, found: Mapping[str, Path], left_out: Collection[str]) -> Tree | None:
+    """A tree of the host's quadlets but for the names in `left_out`; None when there are none."""
+    files: dict[str, File] = {}
+    for number, (name, path) in enumerate(sorted(found.items())):
+        if name in left_out:
+            continue
+        if data := _read(path):
+            files[f"{number:04}/{name}"] = File.of(data)
+        for extra in dropins(scope, name):
+            if data := _read(extra):
+                files[f"{number:04}/{name}.d/{extra.name}"] = File.of(data)
+    return tree.write(scope, NAME, files) if files else None
+
+
+def adoptable(scope: Scope, found: Mapping[str, Path], names: Collection[str]) -> tuple[Path, ...]:
+    """The host's files that a deployment with quadlets of these `names` can take over."""
+    vendor = Path("/usr/share/containers/systemd")
+    taken = [found[name] for name in sorted(names) if name in found]
+    kept = [path for path in taken if vendor not in path.parents]
+    return (*kept, *(path for item in kept for path in dropins(scope, item.name)))
+
+
+def _skipped(scope: Scope, folder: Path) -> Path | None:
+    """users/ below /etc/containers/systemd is for user managers only."""
+    return folder / "users" if scope.name == "system" else None
+
+
+def _files(folder: Path, skip: Path | None) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in entries:
+        if path == skip:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _files(path, None)
+        else:
+            yield path
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError:
+        return b""
+    return data if len(data) <= _MAX_BYTES else b""

@@ -1,0 +1,117 @@
+"""Systemd units that lie beside the quadlets: deployed as they are, with their drop-ins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from leger_generator.names import is_file_path, is_link, is_unit_name
+
+from leger import quadlet, units
+from leger.checkout import resolve
+from leger.model import Fault, Tree, Unit
+from leger.tree import LINK
+
+_INSTALLED = (".wants", ".requires", ".upholds")
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The plain units, drop-ins (path below the generator's folder -> text) and links of a tree."""
+
+    units: Mapping[str, Unit]
+    dropins: Mapping[str, str]
+    places: Mapping[str, str]
+    links: Mapping[str, str]
+    faults: tuple[Fault, ...]
+
+
+def read(deployment: str, tree: Tree) -> Plain:
+    """Find the plain units of `tree`: beside its quadlets, or in its root."""
+    reader = _Reader(deployment, tree)
+    for path in sorted(tree.files):
+        reader.take(path)
+    return reader.plain()
+
+
+class _Reader:
+    def __init__(self, deployment: str, tree: Tree) -> None:
+        self.deployment = deployment
+        self.tree = tree
+        self.folders = {"", *(_folder(path) for path in tree.files if quadlet.is_quadlet(path))}
+        self.texts: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+        self.links: dict[str, str] = {}
+        self.faults: list[Fault] = []
+
+    def take(self, path: str) -> None:
+        name = self._relative(path)
+        if not name:
+            return
+        if self.tree.files[path][0] == LINK:
+            self._link(path, name)
+        elif not is_file_path(name):
+            self._fault(path, f"systemd takes no unit called {name!r}")
+        elif name in self.places:
+            self._fault(path, f"{name} is there twice: {self.places[name]}")
+        else:
+            self.places[name] = path
+            self._text(path, name)
+
+    def plain(self) -> Plain:
+        made = {name for name in self.texts if "/" not in name}
+        links = dict(self.links)
+        for name in made:
+            links |= units.install_links(name, self.texts[name])
+        good = {path: target for path, target in links.items() if is_link(path, target)}
+        for path in sorted(links.keys() - good.keys()):
+            self._fault(self.places.get(path, ""), f"cannot be installed as {path!r}")
+        found = {
+            name: units.plain_unit(
+                self.deployment, self.tree, self.places[name], self.texts[name], good
+            )
+            for name in sorted(made)
+        }
+        dropins = {name: text for name, text in self.texts.items() if "/" in name}
+        return Plain(found, dropins, self.places, good, tuple(self.faults))
+
+    def _relative(self, path: str) -> str:
+        """Where a file of the tree would lie below the generator's folder; "" if it is no unit."""
+        folder, _, name = path.rpartition("/")
+        parent, _, last = folder.rpartition("/")
+        stem, _, kind = last.rpartition(".")
+        if parent in self.folders and stem.endswith(tuple(f".{s}" for s in units.PLAIN_SUFFIXES)):
+            if kind == "d" and name.endswith(".conf"):
+                return f"{last}/{name}"
+            if f".{kind}" in _INSTALLED and is_unit_name(name):
+                return f"{last}/{name}"
+        is_unit = name.rpartition(".")[2] in units.PLAIN_SUFFIXES
+        return name if folder in self.folders and is_unit else ""
+
+    def _link(self, path: str, name: str) -> None:
+        target = os.readlink(self.tree.path / path)
+        place = resolve(path, {path: target}) or ""
+        last = place.rpartition("/")[2]
+        self.places[name] = path
+        self.links[name] = f"../{last}" if "/" in name else last
+        if place not in self.tree.files:
+            self._fault(path, "this link leads nowhere")
+
+    def _text(self, path: str, name: str) -> None:
+        try:
+            self.texts[name] = (self.tree.path / path).read_bytes().decode()
+        except UnicodeDecodeError:
+            self._fault(path, "not UTF-8 text")
+
+    def _fault(self, path: str, message: str) -> None:
+        self.faults.append(Fault(self.deployment, message, path))
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def outside(folders: Iterator[str], name: str) -> str:
+    """The first of systemd's `folders` that has a unit `name`; "" when none has."""
+    return next((folder for folder in folders if os.path.lexists(f"{folder}/{name}")), "")
