@@ -109,7 +109,7 @@ def test_the_package_holds_what_the_layout_says(installed: Machine) -> None:
     documents = ("/usr/lib/leger/", "/usr/share/doc/", "/usr/share/licenses/", "/usr/share/man/")
     assert {path for path in listed if not path.startswith(documents)} == OUTSIDE_OF_THE_MODULES
     modules = {path.split("/")[4] for path in listed if path.startswith("/usr/lib/leger/")}
-    assert modules == {"leger", "leger_generator", "legerd"}
+    assert modules == {"leger", "leger_generator", "leger_hook", "legerd"}
     assert {Path(path).name for path in listed if "/licenses/" in path} >= {
         "LICENSE",
         "LICENSE.legerd",

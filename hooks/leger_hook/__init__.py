@@ -1,0 +1,1 @@
+"""What secrets-hook does; it imports the standard library only."""

@@ -1,0 +1,47 @@
+"""HTTP on unix sockets; http.client costs 20 ms, so it is imported late, while podman works."""
+
+from __future__ import annotations
+
+from leger_hook.outcomes import Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import http.client
+    from collections.abc import Mapping
+
+
+def connect(path: str) -> http.client.HTTPConnection:
+    """A connection to the unix socket `path`; OSError says why there is none."""
+    import http.client
+    import socket
+
+    connection = http.client.HTTPConnection("localhost")
+    connection.auto_open = 0
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.connect(path)
+    return connection
+
+
+def request(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> tuple[int, bytes]:
+    """The status and body of the answer; Unreachable if the other side breaks off."""
+    import http.client
+
+    try:
+        connection.request(method, path, body, dict(headers))
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"broken off: {type(error).__name__}") from error
+
+
+def quoted(text: str) -> str:
+    """`text` for a URL."""
+    import urllib.parse
+
+    return urllib.parse.quote(text, safe="")
