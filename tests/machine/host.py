@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PROGRAMS = ("mmdebstrap", "mkfs.ext4", "e2fsck", "fallocate", "cp", "mount", "nsenter", "tar")
-SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class MachineError(Exception):
@@ -40,7 +40,7 @@ def why_not() -> str:
 
 def program(name: str) -> str | None:
     """The path of a program, the administrators' folders included."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SBIN}")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{STANDARD_PATH}")
 
 
 def cgroup_root() -> Path | None:
@@ -79,7 +79,7 @@ def call(*argv: str | Path, timeout: float = 60, data: bytes | None = None) -> b
 
 
 def _environment() -> dict[str, str]:
-    path = f"{os.environ.get('PATH', '')}:{SBIN}"
+    path = f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"
     return {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"}
 
 

@@ -22,9 +22,7 @@ SYSTEM = (
     "systemd systemd-sysv systemd-container dbus dbus-user-session libpam-systemd procps curl "
     "strace iproute2 git ca-certificates openssh-client busybox-static make"
 )
-CONTAINERS = (
-    "podman crun catatonit netavark aardvark-dns passt uidmap nftables iptables"
-)
+CONTAINERS = "podman crun catatonit netavark aardvark-dns passt uidmap nftables iptables"
 PYTHON = (
     "python3 python3-bottle python3-cryptography python3-requests python3-yaml python3-git "
     "python3-podman python3-pystemd python3-jinja2 python3-waitress"

@@ -35,8 +35,12 @@ def _by_make(machine: Machine) -> None:
     )
 
 
+def _by_dnf(machine: Machine) -> None:
+    machine.run("/srv/host/tests/packaging/install", "/srv/host", timeout=300)
+
+
 # How Leger gets into a machine of each suite; the sources are at /srv/host.
-WAYS: dict[str, Callable[[Machine], None]] = {"trixie": _by_make, "forky": _by_make}
+WAYS: dict[str, Callable[[Machine], None]] = {"trixie": _by_make, "forky": _by_dnf}
 
 
 def installed_image(suite: str) -> Path:
@@ -106,7 +110,7 @@ def _check(disk: Path) -> None:
 
 
 def _discard_older(suite: str) -> None:
-    images = sorted(cache().glob(f"installed-{suite}-*.ext4"), key=lambda path: path.stat().st_mtime)
-    for path in images[:-KEPT]:
-        if time.time() - path.stat().st_mtime > IN_USE:
+    images = [(path.stat().st_mtime, path) for path in cache().glob(f"installed-{suite}-*.ext4")]
+    for used, path in sorted(images)[:-KEPT]:
+        if time.time() - used > IN_USE:
             path.unlink()

@@ -13,38 +13,20 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
 from machine import transfer
+from machine.command import PATH, CommandError, Result, service, text
 from machine.host import MachineError, cache, copy_sparse, loop_devices, program, why_not
 from machine.image import base_image
 from machine.installed import installed_image
 from machine.power import Power
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 BOOT_TIMEOUT = 120.0
 STOP_TIMEOUT = 100.0
 _numbers = itertools.count(1)
 _live: dict[str, Machine] = {}
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a command in a machine ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-class CommandError(MachineError):
-    """A command in a machine failed that was expected to succeed."""
-
-    def __init__(self, command: str, result: Result) -> None:
-        super().__init__(f"{command}: exit {result.code}\n{result.stdout}{result.stderr}".strip())
-        self.result = result
 
 
 class Machine:
@@ -164,7 +146,8 @@ class Machine:
 
     def wait_booted(self, timeout: float = BOOT_TIMEOUT) -> str:
         """Wait until all start jobs of the boot are done; returns running or degraded."""
-        return self._inside("systemctl", "is-system-running", "--wait", timeout=timeout).strip()
+        argv = ["systemctl", "is-system-running", "--wait"]
+        return text(self._exchange(argv, timeout=timeout, check=False)).strip()
 
     def is_on(self) -> bool:
         """Whether the machine runs."""
@@ -245,16 +228,16 @@ class Machine:
         CommandError if it fails, unless not `check`; MachineError after `timeout` seconds.
         """
         unit = f"machine-run-{os.getpid()}-{next(_numbers)}"
-        command = self._enter(_service(unit, argv, user, env))
+        command = self._enter(service(unit, argv, user, env))
         data = input.encode() if isinstance(input, str) else input
         try:
             done = subprocess.run(command, input=data, capture_output=True, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             self._end(unit)
-            text = b"".join(part for part in (error.stdout, error.stderr) if part).decode()
-            message = f"{shlex.join(map(str, argv))}: did not end within {timeout:.0f} s\n{text}"
+            said = text(b"".join(part for part in (error.stdout, error.stderr) if part))
+            message = f"{shlex.join(map(str, argv))}: did not end within {timeout:.0f} s\n{said}"
             raise MachineError(f"{self.name}: {message}") from error
-        result = Result(done.returncode, _text(done.stdout), _text(done.stderr))
+        result = Result(done.returncode, text(done.stdout), text(done.stderr))
         if check and result.code:
             raise CommandError(shlex.join(map(str, argv)), result)
         return result
@@ -262,6 +245,7 @@ class Machine:
     def _end(self, unit: str) -> None:
         with suppress(MachineError):
             self._inside("systemctl", "kill", "--signal=KILL", f"{unit}.service", timeout=10)
+            self._inside("systemctl", "stop", f"{unit}.service", timeout=10)
 
     def sh(
         self,
@@ -287,7 +271,7 @@ class Machine:
         unit = f"machine-spawn-{os.getpid()}-{next(_numbers)}"
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
-                self._enter(_service(unit, argv, user, env)),
+                self._enter(service(unit, argv, user, env)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -303,11 +287,13 @@ class Machine:
         clean = ["env", "-i", "HOME=/root", "LANG=C.UTF-8", f"PATH={PATH}"]
         return [*nsenter, "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", *clean, *argv]
 
-    def _inside(self, *argv: str, timeout: float = 60, data: bytes = b"") -> str:
+    def _inside(self, *argv: str, timeout: float = 60) -> None:
         """Run a program in the machine beside systemd's own tree, for the machine's own needs."""
-        return _text(self._exchange(list(argv), data, timeout))
+        self._exchange(list(argv), timeout=timeout)
 
-    def _exchange(self, argv: list[str], data: bytes = b"", timeout: float = 60) -> bytes:
+    def _exchange(
+        self, argv: list[str], data: bytes = b"", timeout: float = 60, *, check: bool = True
+    ) -> bytes:
         try:
             done = subprocess.run(
                 self._enter(argv), input=data, capture_output=True, timeout=timeout
@@ -315,8 +301,8 @@ class Machine:
         except subprocess.TimeoutExpired as error:
             message = f"{self.name}: {argv[0]}: did not end within {timeout:.0f} s"
             raise MachineError(message) from error
-        if done.returncode and not done.stdout:
-            message = _text(done.stderr).strip() or f"exit {done.returncode}"
+        if check and done.returncode:
+            message = text(done.stderr).strip() or f"exit {done.returncode}"
             raise MachineError(f"{self.name}: {shlex.join(argv)}: {message}")
         return done.stdout
 
@@ -329,9 +315,8 @@ class Machine:
             unpack = ["tar", "-x", "-f", "-", "--no-same-owner", "-C", remote]
             self._exchange(unpack, transfer.packed(content))
             return
-        script = 'mkdir -p "$(dirname "$1")" && cat >"$1.new" && chmod "$2" "$1.new" && mv "$1.new" "$1"'
         data = transfer.content_of(content)
-        self._exchange(["sh", "-ec", script, "push", remote, f"{mode:o}"], data)
+        self._exchange(["sh", "-ec", transfer.RECEIVE, "push", remote, f"{mode:o}"], data)
 
     def pull(self, remote: str) -> bytes:
         """The content of a file."""
@@ -369,24 +354,6 @@ class Machine:
     def import_image(self, reference: str, user: str = "") -> None:
         """Make a container image of one static busybox, without a registry."""
         self.sh(f"{transfer.BUSYBOX_IMAGE} {shlex.quote(reference)}\n", user=user)
-
-
-def _service(
-    unit: str, argv: tuple[str | Path, ...], user: str, env: Mapping[str, str] | None
-) -> list[str]:
-    """systemd-run's arguments: no expansion of $, pipes passed on, the exit code is ours."""
-    options = ["--quiet", "--wait", "--pipe", "--collect", "--expand-environment=no"]
-    options += [f"--unit={unit}", f"--setenv=PATH={PATH}", "--setenv=LANG=C.UTF-8"]
-    options += [f"--setenv={name}={value}" for name, value in (env or {}).items()]
-    # What a command leaves running (podman run --detach) stays, as after a login.
-    options += [f"--uid={user or 'root'}"]
-    login = ["--property=PAMName=login", "--property=WorkingDirectory=~"]
-    options += login if user else ["--property=KillMode=process"]
-    return ["systemd-run", *options, "--", *map(str, argv)]
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="replace")
 
 
 def machines() -> Path:

@@ -6,6 +6,12 @@ import io
 import tarfile
 from pathlib import Path
 
+RECEIVE = """
+mkdir -p "$(dirname "$1")"
+cat >"$1.new"
+chmod "$2" "$1.new"
+mv "$1.new" "$1"
+"""
 BUSYBOX_IMAGE = """
 folder=$(mktemp -d)
 mkdir "$folder/bin" "$folder/etc" "$folder/tmp" "$folder/run"

@@ -25,7 +25,7 @@ def test_runs_commands_as_given(machine: Machine) -> None:
 def test_a_command_that_takes_too_long_is_ended(machine: Machine) -> None:
     with pytest.raises(MachineError, match="did not end within 1 s"):
         machine.run("sleep", "999", timeout=1)
-    assert machine.run("pgrep", "-f", "sleep 999", check=False).code == 1
+    assert machine.run("pgrep", "-x", "sleep", check=False).code == 1
 
 
 def test_is_a_host_of_its_own(machine: Machine, suite: str) -> None:
