@@ -13,7 +13,6 @@ from pathlib import Path
 from machine.host import MachineError, cache, call, locked
 
 SUITES = ("trixie", "forky")
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SIZE = "4G"
 RECIPE = 4  # raise it when an image made of the same packages would differ
@@ -89,7 +88,7 @@ def _quadlet_folder(suite: str) -> Path:
 
 
 def mirror() -> str:
-    """Debian's mirror as this host has it: LEGER_MIRROR, else apt's own, else deb.debian.org."""
+    """Debian's mirror as this host has it: LEGER_MIRROR, else apt's own; empty if it has none."""
     if chosen := os.environ.get("LEGER_MIRROR"):
         return chosen
     for source in _apt_sources():
@@ -99,7 +98,7 @@ def mirror() -> str:
                 return words[1]
             if words[:1] == ["deb"] and words[-3].rstrip("/").endswith("/debian"):
                 return words[-3]
-    return DEFAULT_MIRROR
+    return ""
 
 
 def _apt_sources() -> Iterator[Path]:
@@ -142,8 +141,8 @@ def _bootstrap(suite: str, root: Path) -> None:
     ]
     if KEYRING.exists():
         options.append(f"--keyring={KEYRING}")
-    source = f"deb {mirror()} {suite} main"
-    call("mmdebstrap", *options, suite, root, source, timeout=1800)
+    source = [f"deb {mirror()} {suite} main"] if mirror() else []  # else mmdebstrap knows one
+    call("mmdebstrap", *options, suite, root, *source, timeout=1800)
 
 
 def _configure(root: Path) -> None:
