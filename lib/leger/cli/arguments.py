@@ -1,0 +1,195 @@
+"""What the command line takes: one table for each command, and the parser that they make."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument as argparse takes it."""
+
+    names: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command or subcommand; `module` of leger.cli runs it, `changes` says it switches units.
+
+    `question` is asked first unless --yes is given.
+    """
+
+    words: tuple[str, ...]
+    help: str
+    module: str
+    arguments: tuple[Argument, ...] = ()
+    changes: bool = False
+    question: str = ""
+
+
+def _argument(*names: str, **options: Any) -> Argument:
+    return Argument(names, options)
+
+
+_JSON = _argument("--json", action="store_true", help="print JSON")
+_YES = _argument("--yes", "-y", action="store_true", help="do not ask")
+_NAME = _argument("name", metavar="NAME", help="the deployment's name")
+_SECRET = _argument("name", metavar="NAME", help="the secret's name in legerd")
+_DRY = _argument("--dry-run", action="store_true", help="check and show, switch nothing")
+_MISSING = _argument(
+    "--allow-missing-secrets", action="store_true", help="deploy although secrets are missing"
+)
+_ADOPT = _argument(
+    "--adopt",
+    action="store_true",
+    help="take over quadlets of the same name in /etc/containers/systemd",
+)
+
+COMMANDS = (
+    Command(
+        ("deploy", "install"),
+        "deploy a folder of quadlets from a Git repository",
+        "deploy",
+        (
+            _NAME,
+            _argument("source", metavar="SOURCE", help="https, ssh, git@host:path or a path"),
+            _argument("--ref", default="", help="branch, tag or commit (default: the remote's)"),
+            _argument("--path", default="", help="the folder in the repository"),
+            _argument(
+                "--set",
+                action="append",
+                default=[],
+                metavar="KEY=VALUE",
+                help="a value for templates",
+            ),
+            _argument(
+                "--bind-secret",
+                action="append",
+                default=[],
+                metavar="NAME=LEGERD-NAME",
+                help="where a Podman secret's value comes from",
+            ),
+            _ADOPT,
+            _DRY,
+            _MISSING,
+            _JSON,
+        ),
+        changes=True,
+    ),
+    Command(("deploy", "list"), "the deployments of this host", "deploy", (_JSON,)),
+    Command(
+        ("deploy", "update"),
+        "bring deployments to the newest commit",
+        "deploy",
+        (
+            _argument("name", metavar="NAME", nargs="?", help="the deployment's name"),
+            _argument("--all", action="store_true", help="all deployments"),
+            _ADOPT,
+            _DRY,
+            _MISSING,
+            _JSON,
+        ),
+        changes=True,
+    ),
+    Command(
+        ("deploy", "remove"),
+        "stop a deployment and remove it; its data and volumes stay",
+        "deploy",
+        (_NAME, _YES, _JSON),
+        changes=True,
+        question="stop and remove the deployment {name}?",
+    ),
+    Command(("status",), "what is deployed, and how it runs", "status", (_JSON,)),
+    Command(
+        ("validate",),
+        "check a folder of quadlets without deploying it",
+        "validate",
+        (
+            _argument("folder", metavar="DIR", help="the folder to check"),
+            _argument("--quadlet", metavar="FILE", help="the quadlet generator to check with"),
+            _JSON,
+        ),
+    ),
+    Command(
+        ("secrets", "set"),
+        "store a value, from standard input or a file",
+        "secrets",
+        (
+            _SECRET,
+            _argument("value", metavar="-|@FILE", help="- for standard input, or @ and a file"),
+            _argument("--no-activate", action="store_true", help="store it, but do not use it yet"),
+            _JSON,
+        ),
+    ),
+    Command(
+        ("secrets", "get"),
+        "print a value, byte for byte",
+        "secrets",
+        (_SECRET, _argument("--version", dest="number", type=int, default=0, metavar="N")),
+    ),
+    Command(("secrets", "list"), "the secrets that you may see", "secrets", (_JSON,)),
+    Command(("secrets", "info"), "the versions of a secret", "secrets", (_SECRET, _JSON)),
+    Command(
+        ("secrets", "activate"),
+        "use another version of a secret",
+        "secrets",
+        (_SECRET, _argument("number", type=int, metavar="VERSION")),
+    ),
+    Command(
+        ("secrets", "delete"),
+        "delete a secret, or one version of it",
+        "secrets",
+        (
+            _SECRET,
+            _argument("--version", dest="number", type=int, default=0, metavar="N"),
+            _YES,
+        ),
+        question="delete the secret {name}?",
+    ),
+    Command(("settle",), "what leger-settle.service runs late in the boot", "settle"),
+)
+_GROUPS = {"deploy": "deployments", "secrets": "secrets in legerd"}
+
+
+def parser(version: str) -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="leger", description="The containers of this host, kept in Git.", allow_abbrev=False
+    )
+    top.add_argument("--version", action="version", version=f"leger {version}")
+    top.add_argument("--user", action="store_true", help="your own deployments, not the system's")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    groups = {}
+    for name, text in _GROUPS.items():
+        group = commands.add_parser(name, help=text, allow_abbrev=False)
+        groups[name] = group.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        parent = groups[command.words[0]] if len(command.words) > 1 else commands
+        _add(parent, command)
+    return top
+
+
+def _add(parent: Any, command: Command) -> None:
+    added = parent.add_parser(
+        command.words[-1], help=command.help, description=command.help, allow_abbrev=False
+    )
+    added.set_defaults(
+        command=" ".join(command.words),
+        module=command.module,
+        changes=command.changes,
+        question=command.question,
+    )
+    for argument in command.arguments:
+        added.add_argument(*argument.names, **argument.options)
+    if "--user" not in _names(command.arguments):
+        added.add_argument(
+            "--user", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+
+
+def _names(arguments: Sequence[Argument]) -> set[str]:
+    return {name for argument in arguments for name in argument.names}

@@ -1,0 +1,180 @@
+"""leger deploy: install, list, update, remove."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from leger import deploying, generation, yamlfile
+from leger.cli import host, output
+from leger.deploying import Options, Outcome
+from leger.deployment import Deployment, definitions, load, load_all
+from leger.errors import ConfigError, UsageError
+from leger.scope import Scope
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one of the deploy commands."""
+    if options.command == "deploy list":
+        return _list(host.scope(user=options.user), as_json=options.json)
+    if options.command == "deploy remove":
+        return _remove(options)
+    return _install(options) if options.command == "deploy install" else _update(options)
+
+
+def _install(options: argparse.Namespace) -> int:
+    with host.changing(user=options.user) as locked:
+        wanted = _wanted(locked.scope, options)
+        _tell(deploying.deploy(locked, [wanted], _options(options)), [wanted.name], options)
+    return 0
+
+
+def _update(options: argparse.Namespace) -> int:
+    if bool(options.name) == options.all:
+        raise UsageError("either a deployment's name or --all is needed")
+    with host.changing(user=options.user) as locked:
+        known = load_all(locked.scope)
+        if options.name and options.name not in known:
+            raise UsageError(f"there is no deployment {options.name}", hint="leger deploy list")
+        for name in [options.name] if options.name else sorted(known):
+            _tell(deploying.deploy(locked, [known[name]], _options(options)), [name], options)
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    with host.changing(user=options.user) as locked:
+        outcome = deploying.remove(locked, options.name)
+    if options.json:
+        output.document({"removed": options.name, "left": list(outcome.left)})
+        return 0
+    output.result(f"{options.name}: removed")
+    for item in outcome.left:
+        output.result(f"left: {item}")
+    return 0
+
+
+def _wanted(scope: Scope, options: argparse.Namespace) -> Deployment:
+    """The deployment that the arguments describe, on top of an existing definition."""
+    path = definitions(scope).get(options.name)
+    before = load(scope, path) if path else None
+    source = options.source
+    if "://" not in source and Path(source).exists():
+        source = str(Path(source).resolve())
+    raw = {
+        "source": source,
+        "ref": options.ref or None,
+        "path": options.path or None,
+        "values": _pairs(options.set, "--set"),
+        "secrets": _pairs(options.bind_secret, "--bind-secret"),
+    }
+    given = yamlfile.dump({key: value for key, value in raw.items() if value})
+    wanted = Deployment.parse(
+        yamlfile.parse(given, "the command line"), name=options.name, scope=scope.name
+    )
+    return wanted if before is None else _merged(before, wanted)
+
+
+def _merged(before: Deployment, wanted: Deployment) -> Deployment:
+    return replace(
+        before,
+        source=wanted.source,
+        ref=wanted.ref or before.ref,
+        path=wanted.path or before.path,
+        values={**before.values, **wanted.values},
+        secrets={**before.secrets, **wanted.secrets},
+    )
+
+
+def _pairs(given: Sequence[str], option: str) -> dict[str, yamlfile.Plain]:
+    """KEY=VALUE arguments; a value is read as YAML would read it."""
+    pairs: dict[str, yamlfile.Plain] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{option} {text}: KEY=VALUE is expected")
+        pairs[key] = value if option != "--set" else _scalar(value)
+    return pairs
+
+
+def _scalar(text: str) -> yamlfile.Plain:
+    try:
+        node = yamlfile.parse(text.encode(), "--set")
+    except ConfigError:
+        return text
+    plain = node.plain()
+    return plain if isinstance(plain, (bool, int, float)) else text
+
+
+def _options(options: argparse.Namespace) -> Options:
+    return Options(
+        adopt=options.adopt,
+        dry_run=options.dry_run,
+        allow_missing_secrets=options.allow_missing_secrets,
+    )
+
+
+def _tell(outcome: Outcome, names: Sequence[str], options: argparse.Namespace) -> None:
+    output.warnings(outcome.warnings)
+    for text in outcome.changes.warnings:
+        output.progress(f"leger: warning: {text}")
+    if options.json:
+        output.document(
+            {
+                "generation": outcome.generation,
+                "commits": {name: outcome.commits.get(name, "") for name in names},
+                "changes": {
+                    key: list(getattr(outcome.changes, key))
+                    for key in ("stop", "restart", "start", "gone")
+                },
+                "why": dict(outcome.changes.why),
+                "dry_run": options.dry_run,
+            }
+        )
+        return
+    for unit, reason in outcome.changes.why.items():
+        output.result(f"{_verb(unit, outcome)} {unit}: {reason}")
+    for name in names:
+        what = "would be deployed" if options.dry_run else "deployed"
+        at = "" if options.dry_run else f" as generation {outcome.generation}"
+        output.result(f"{name}: {what} at {outcome.commits[name][:12]}{at}")
+
+
+def _verb(unit: str, outcome: Outcome) -> str:
+    changes = outcome.changes
+    if unit in changes.gone:
+        return "stop"
+    if unit in changes.restart or unit in changes.stop:
+        return "restart"
+    return "start"
+
+
+def _list(scope: Scope, *, as_json: bool) -> int:
+    current = generation.load_current(scope)
+    running = current.compiled.deployments if current else {}
+    rows = []
+    for name in sorted({*definitions(scope), *running}):
+        built = running.get(name)
+        path = definitions(scope).get(name)
+        source = built.source if built else load(scope, path).source if path else ""
+        rows.append(
+            {
+                "name": name,
+                "commit": built.commit if built else "",
+                "source": source,
+                "units": len(built.units) if built else 0,
+                "defined": path is not None,
+            }
+        )
+    if as_json:
+        output.document(rows)
+    elif not rows:
+        output.progress("no deployments")
+    else:
+        cells = [
+            (str(r["name"]), str(r["commit"])[:12] or "not deployed", str(r["source"]))
+            for r in rows
+        ]
+        output.table([("NAME", "COMMIT", "SOURCE"), *cells])
+    return 0

@@ -1,0 +1,35 @@
+"""The host that a command acts on, and the lock that it holds meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from leger import disk, systemd
+from leger.cli import output
+from leger.errors import CancelledError, NotAuthorisedError
+from leger.scope import Scope
+from leger.switch import Host
+
+
+def scope(*, user: bool) -> Scope:
+    """The scope that --user, or its absence, names."""
+    return Scope.user() if user else Scope.system()
+
+
+@contextlib.contextmanager
+def changing(*, user: bool) -> Iterator[Host]:
+    """The host, locked for this command; another command is waited for, and that is said."""
+    if not user and os.getuid() != 0:
+        raise NotAuthorisedError(
+            "the system's deployments are root's", hint="use sudo, or leger --user for your own"
+        )
+    where = scope(user=user)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(disk.lock(where.lock, wait=False))
+        except CancelledError:
+            output.progress("leger: another leger command is at work; waiting for it")
+            stack.enter_context(disk.lock(where.lock))
+        yield Host(where, systemd.connect(where), output.progress)

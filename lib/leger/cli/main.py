@@ -1,0 +1,51 @@
+"""The one door in and out: parses the arguments, runs the command, maps errors to exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from leger import __version__
+from leger.cli import arguments, output
+from leger.errors import CancelledError, LegerError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `leger`; the exit codes are 0 done, 1 failed, 2 usage, 3 not authorised,
+    4 invalid quadlets, 5 cancelled.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    options = arguments.parser(__version__).parse_args(given)
+    try:
+        return _run(options, given)
+    except LegerError as error:
+        output.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        output.error(CancelledError("cancelled; nothing was changed"))
+        return CancelledError.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(options: argparse.Namespace, given: list[str]) -> int:
+    inside = _is_inside()
+    if options.question and not inside:
+        output.confirm(options.question.format(name=options.name), yes=options.yes)
+        given = [*given, *([] if options.yes else ["--yes"])]
+    if options.changes and not inside:
+        from leger.cli import service
+
+        return service.run_inside(given, user=options.user)
+    module = importlib.import_module(f"leger.cli.{options.module}")
+    code: int = module.run(options)
+    return code
+
+
+def _is_inside() -> bool:
+    """Whether this is the service that the command started for itself."""
+    return os.environ.pop("LEGER_INSIDE", "") == "1"

@@ -1,0 +1,63 @@
+"""What is said and where: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from leger.errors import CancelledError, LegerError
+from leger.model import Fault
+
+
+def result(text: str) -> None:
+    """Print a line of a result."""
+    print(text)  # noqa: T201
+
+
+def document(value: object) -> None:
+    """Print a result as JSON."""
+    result(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(rows: Iterable[Sequence[str]]) -> None:
+    """Print rows in columns."""
+    lines = [list(row) for row in rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        result("  ".join(cells).rstrip())
+
+
+def progress(text: str) -> None:
+    """Tell what is being done; a reader that went away does not stop the work."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def error(problem: LegerError) -> None:
+    """Tell why a command failed, and what to do."""
+    for line in str(problem).splitlines():
+        progress(f"leger: error: {line}")
+    for line in problem.hint.splitlines():
+        progress(f"leger: hint: {line}")
+
+
+def warnings(faults: Iterable[Fault]) -> None:
+    """Tell what was noticed and did not stop anything."""
+    for fault in faults:
+        progress(f"leger: warning: {fault}")
+        if fault.hint:
+            progress(f"leger: hint: {fault.hint}")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal; CancelledError for anything but yes, or where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CancelledError(f"not confirmed: {question}", hint="--yes answers it")
+    progress(f"{question} [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CancelledError("cancelled; nothing was changed")

@@ -1,0 +1,17 @@
+"""leger settle: what leger-settle.service runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from leger.cli import host, output
+
+
+def run(options: argparse.Namespace) -> int:
+    """Mend what the generator could not, and judge what was not confirmed."""
+    from leger import settle
+
+    with host.changing(user=options.user) as locked:
+        for line in settle.settle(locked):
+            output.result(line)
+    return 0

@@ -1,0 +1,81 @@
+"""Collection: generations and trees that nothing needs any more."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from leger import disk, generation
+from leger.errors import LegerError
+from leger.scope import Scope
+
+KEPT = 10
+_STORE = re.compile(rb"/store/([a-z0-9-]+-[0-9a-f]{16})(?=[/ ])")
+
+
+def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
+    """Forget all but the last `kept` generations, and remove trees that none of them names.
+
+    A tree that a running process has mounted stays: without it the mounts would turn empty.
+    Returns what was removed.
+    """
+    current = generation.Current.read(scope)
+    if current is None or scope.switch.exists():
+        return []
+    for number in generation.numbers(scope)[:-kept]:
+        if number != current.point.generation:
+            generation.forget(scope, number)
+    try:
+        needed = {name for number in generation.numbers(scope) for name in _trees(scope, number)}
+    except LegerError:
+        return []
+    needed |= mounted()
+    unneeded = [path for path in _present(scope) if path.name not in needed]
+    for path in unneeded:
+        _remove(path)
+    return unneeded
+
+
+def mounted(proc: Path = Path("/proc")) -> set[str]:
+    """The names of the trees that are mounted in any process's view of the file system."""
+    seen: set[str] = set()
+    found: set[str] = set()
+    for process in proc.iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            view = str((process / "ns/mnt").readlink())
+            if view not in seen:
+                seen.add(view)
+                found |= set(_STORE.findall((process / "mountinfo").read_bytes()))
+        except OSError:
+            continue
+    return {bytes(name).decode() for name in found}
+
+
+def _trees(scope: Scope, number: int) -> Iterator[str]:
+    """The trees that a kept manifest names; LegerError if it cannot be read: then nothing goes."""
+    path = generation.manifest_path(scope, number)
+    try:
+        raw = json.loads(disk.read_file(path, generation.MAX_BYTES))
+        for built in raw["deployments"].values():
+            yield Path(built["tree"]["path"]).name
+    except (ValueError, KeyError, TypeError) as error:
+        raise LegerError(f"{path}: cannot be understood") from error
+
+
+def _present(scope: Scope) -> list[Path]:
+    if not scope.store.is_dir():
+        return []
+    return sorted(path for path in scope.store.iterdir() if not path.name.startswith("."))
+
+
+def _remove(path: Path) -> None:
+    """First out of the way under another name: a tree is whole or not there."""
+    aside = path.with_name(f".gone-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,244 @@
+"""From what an administrator asks to a switch: fetch, prepare, compile, check, switch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leger import bindings, collect, generation, settle, switch, yamlfile
+from leger.changes import Changes
+from leger.deployment import Deployment, Health, dump
+from leger.errors import LegerError
+from leger.faults import FaultsError
+from leger.generation import Generation
+from leger.legerdclient import Client
+from leger.model import Built, Compiled, Fault
+from leger.prepare import Prepared
+from leger.scope import Scope
+from leger.switch import Host, Step
+
+QUADLET = (Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet"))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How strictly and how far: what the command line may ask for."""
+
+    adopt: bool = False
+    dry_run: bool = False
+    allow_missing_secrets: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, or with `dry_run` what would be."""
+
+    generation: int
+    commits: Mapping[str, str]
+    changes: Changes
+    warnings: tuple[Fault, ...] = ()
+    left: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A compiled set, together with the definitions that made it."""
+
+    compiled: Compiled
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    prepared: Mapping[str, Prepared] = field(default_factory=dict)
+
+
+def quadlet_binary() -> Path:
+    """The host's quadlet generator. Raises LegerError where podman is not installed."""
+    for path in QUADLET:
+        if path.exists():
+            return path
+    raise LegerError("podman's quadlet is not installed", hint="install podman")
+
+
+def deploy(host: Host, wanted: Sequence[Deployment], options: Options) -> Outcome:
+    """Bring `wanted` to the newest commit of their refs, all others as they are.
+
+    Raises FaultsError when the content cannot be deployed; then nothing was changed.
+    """
+    from leger import git, prepare
+
+    scope = host.scope
+    settled(host)
+    old = generation.load_current(scope)
+    fresh = {}
+    for deployment in wanted:
+        commit = git.fetch(scope, deployment)
+        host.report(f"{deployment.name}: commit {commit[:12]}")
+        fresh[deployment.name] = prepare.prepare(scope, deployment, commit)
+    new = _compile(host, old, fresh, frozenset(), options)
+    own = [new.compiled.deployments[name] for name in fresh if name in new.compiled.deployments]
+    warnings = _check(scope, new.compiled, own, fresh, options)
+    step = _step(scope, wanted, fresh, own)
+    names = ", ".join(fresh)
+    return _switch(host, old, new, step, f"deploy {names}", options, warnings)
+
+
+def remove(host: Host, name: str) -> Outcome:
+    """Stop and remove the deployment `name` with all that Leger made for it."""
+    from leger import removal
+
+    scope = host.scope
+    settled(host)
+    old = generation.load_current(scope)
+    path = scope.deployments / f"{name}.yaml"
+    if old is None or name not in old.compiled.deployments:
+        if not path.exists():
+            raise LegerError(f"there is no deployment {name}", hint="leger deploy list")
+        path.unlink()
+        return Outcome(old.number if old else 0, {}, Changes())
+    others = [other for other, built in old.compiled.deployments.items() if name in built.refers]
+    if others:
+        raise LegerError(
+            f"{', '.join(others)} refers to {name}", hint=f"remove {others[0]} first, or change it"
+        )
+    new = _compile(host, old, {}, frozenset({name}), Options())
+    step = Step(definitions={name: None}, quiet=0.0)
+    outcome = _switch(host, old, new, step, f"remove {name}", Options(), ())
+    left = removal.clean(scope, old.compiled.deployments[name], new.compiled)
+    return Outcome(outcome.generation, {}, outcome.changes, left=left)
+
+
+def settled(host: Host) -> None:
+    """First take up what was interrupted, so that each command finds a whole generation."""
+    for line in settle.mend(host):
+        host.report(line)
+
+
+def _step(
+    scope: Scope,
+    wanted: Sequence[Deployment],
+    fresh: Mapping[str, Prepared],
+    own: Iterable[Built],
+) -> Step:
+    health = [_health(fresh[item.name]) for item in wanted]
+    defined = {
+        item.name: dump(item).decode()
+        for item in wanted
+        if not _is_defined_elsewhere(scope, item.name)
+    }
+    return Step(
+        definitions=defined,
+        adopt=tuple(str(path) for built in own for path in built.adopted),
+        timeout=max((item.timeout for item in health), default=60.0),
+        quiet=max((item.quiet for item in health), default=5.0),
+    )
+
+
+def _health(prepared: Prepared) -> Health:
+    author = getattr(prepared.author, "health", None)
+    return prepared.deployment.health or author or Health()
+
+
+def _is_defined_elsewhere(scope: Scope, name: str) -> bool:
+    """Whether the definition is the vendor's or root's, and so not ours to write."""
+    from leger.deployment import definitions
+
+    path = definitions(scope).get(name)
+    return path is not None and path.parent != scope.deployments
+
+
+def _compile(
+    host: Host,
+    old: Generation | None,
+    fresh: Mapping[str, Prepared],
+    without: frozenset[str],
+    options: Options,
+) -> _Wanted:
+    from leger import compile as compiler
+
+    kept = {} if old is None else _reopened(host.scope, old, without | fresh.keys())
+    prepared = kept | dict(fresh)
+    compiled = compiler.compile_scope(
+        host.scope,
+        prepared,
+        quadlet=quadlet_binary(),
+        adopt=fresh.keys() if options.adopt else (),
+    )
+    definitions = {name: dump(item.deployment).decode() for name, item in prepared.items()}
+    return _Wanted(compiled, definitions, prepared)
+
+
+def _reopened(scope: Scope, old: Generation, without: frozenset[str]) -> dict[str, Prepared]:
+    from leger import prepare
+
+    return {
+        name: prepare.reopen(scope, defined(scope, old, name), built.tree.path, built.commit)
+        for name, built in old.compiled.deployments.items()
+        if name not in without
+    }
+
+
+def defined(scope: Scope, old: Generation, name: str) -> Deployment:
+    """The deployment `name` as it was defined when it was deployed."""
+    where = str(generation.manifest_path(scope, old.number))
+    raw = yamlfile.parse(old.definitions[name].encode(), where)
+    return Deployment.parse(raw, name=name, scope=scope.name)
+
+
+def _check(
+    scope: Scope,
+    compiled: Compiled,
+    own: Sequence[Built],
+    fresh: Mapping[str, Prepared],
+    options: Options,
+) -> tuple[Fault, ...]:
+    """Raise FaultsError if anything forbids the switch; returns the warnings."""
+    faults, warnings = list(compiled.faults), list(compiled.warnings)
+    for prepared in fresh.values():
+        warnings += [item for item in prepared.warnings if item not in warnings]
+    absent, unknown = bindings.missing(own, Client())
+    if options.allow_missing_secrets:
+        warnings += absent
+    else:
+        faults += absent
+    if faults:
+        raise FaultsError(faults)
+    return (*warnings, *unknown)
+
+
+def _switch(
+    host: Host,
+    old: Generation | None,
+    new: _Wanted,
+    step: Step,
+    why: str,
+    options: Options,
+    warnings: tuple[Fault, ...],
+) -> Outcome:
+    before = _comparable(host, old, new)
+    planned = switch.decide(host.manager, before, new.compiled)
+    commits = {name: built.commit for name, built in new.compiled.deployments.items()}
+    units = tuple(sorted(name for b in new.compiled.deployments.values() for name in b.units))
+    if options.dry_run:
+        return Outcome(old.number if old else 0, commits, planned, warnings, (), units)
+    target = generation.new(host.scope, new.compiled, new.definitions, why)
+    done = switch.switch(host, old, target, planned, step)
+    collect.collect(host.scope)
+    return Outcome(done.number, commits, planned, warnings, (), units)
+
+
+def _comparable(host: Host, old: Generation | None, new: _Wanted) -> Compiled:
+    """The old set through the quadlet of the new one, so that podman's own changes do not count."""
+    from leger import compile as compiler
+
+    if old is None:
+        return generation.EMPTY
+    if old.compiled.quadlet == new.compiled.quadlet:
+        return old.compiled
+    try:
+        again = compiler.compile_scope(
+            host.scope, _reopened(host.scope, old, frozenset()), quadlet=quadlet_binary()
+        )
+    except LegerError as error:
+        host.report(f"warning: what runs cannot be compiled again, so all of it counts: {error}")
+        return old.compiled
+    return old.compiled if again.faults else again
