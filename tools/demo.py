@@ -121,7 +121,7 @@ def change(machine: Machine) -> None:
     machine.sh("cd /srv/shop && sed -i 's|</h1>|, and welcome</h1>|' site/index.html.j2")
     commit(machine, "Welcome the visitors")
     time.sleep(1.1)  # so that a restart shows in times of whole seconds
-    show(machine, "leger deploy install shop /srv/shop", seconds=120)
+    show(machine, "leger deploy update shop", seconds=120)
     say("The page has changed. Only the container that mounts it was restarted:")
     show(machine, "curl -s http://127.0.0.1:8080/ | grep h1")
     show(machine, STARTED)
@@ -136,7 +136,7 @@ def mistake(machine: Machine) -> None:
     )
     machine.sh("cd /srv/shop && sed -i 's/^Image=/Imgae=/' worker.container")
     commit(machine, "Tidy up")
-    show(machine, "leger deploy install shop /srv/shop", expect=4)
+    show(machine, "leger deploy update shop", expect=4)
     say("Refused, with file and line. Nothing was changed, and what ran runs on:")
     show(machine, "podman ps --format '{{.Names}}' --filter name=shop-worker; leger status")
     machine.sh("cd /srv/shop && sed -i 's/^Imgae=/Image=/' worker.container")
@@ -156,8 +156,8 @@ def power_cut(machine: Machine) -> None:
     machine.sh("cd /srv/shop && sed -i 's|, and welcome|, autumn sale|' site/index.html.j2")
     commit(machine, "The autumn")
     machine.sync()
-    with machine.spawn("leger", "deploy", "install", "shop", "/srv/shop"):
-        print(f"  {COMMAND}demo# leger deploy install shop /srv/shop{PLAIN}")
+    with machine.spawn("leger", "deploy", "update", "shop"):
+        print(f"  {COMMAND}demo# leger deploy update shop{PLAIN}")
         time.sleep(CUT_AFTER)
         machine.cut()
         print("    -- no power --\n")
@@ -167,7 +167,7 @@ def power_cut(machine: Machine) -> None:
     show(machine, "leger status")
     show(machine, "curl -s --retry 5 --retry-connrefused http://127.0.0.1:8080/ | grep h1")
     say("The next command works without any help:")
-    show(machine, "leger deploy install shop /srv/shop", seconds=120)
+    show(machine, "leger deploy update shop", seconds=120)
     show(machine, "curl -s --retry 5 --retry-connrefused http://127.0.0.1:8080/ | grep h1")
 
 

@@ -173,7 +173,7 @@ def test_removed_and_installed_again_it_goes_on(in_use: Machine) -> None:
     in_use.run("dnf", "--assumeyes", "remove", "leger", timeout=300)
     in_use.run("dnf", "--assumeyes", "install", "leger", timeout=300)
     assert in_use.run("leger", "secrets", "get", "web/password").stdout.strip() == "sesame"
-    in_use.run("leger", "deploy", "remove", "web", timeout=120)
+    in_use.run("leger", "deploy", "remove", "--yes", "web", timeout=120)
     assert in_use.run("podman", "ps", "--quiet").stdout == ""
 
 
