@@ -125,7 +125,16 @@ class _Bus:
         except Exception as error:  # pystemd has no common error that is exported
             raise _NoBusError from error
         self._removed: dict[str, str] = {}
-        self._bus.match_signal(_NAME, _PATH, _MANAGER, b"JobRemoved", self._job_removed, None)
+        removed = self._removed
+
+        # pystemd sets an attribute on it, so no method or partial, and does not keep it alive
+        def job_removed(message: Any, error: object = None, userdata: object = None) -> None:
+            message.process_reply(False)
+            _, job, _, result = message.body
+            removed[job.decode()] = result.decode()
+
+        self._callback = job_removed
+        self._bus.match_signal(_NAME, _PATH, _MANAGER, b"JobRemoved", job_removed, None)
 
     def phase(self) -> str:
         return str(self._bus.get_property(_NAME, _PATH, _MANAGER, b"SystemState", b"s").decode())
@@ -208,11 +217,6 @@ class _Bus:
             return self._bus.get_property(_NAME, path, interface, key, kind)
         except Exception:  # noqa: BLE001 - a unit without the property has none
             return None
-
-    def _job_removed(self, message: Any, error: object = None, userdata: object = None) -> None:
-        message.process_reply(False)
-        _, job, _, result = message.body
-        self._removed[job.decode()] = result.decode()
 
     def _pump(self, jobs: Collection[str], seconds: float) -> None:
         """Take in what the bus has to say; wait `seconds` at most if that is nothing of `jobs`."""
