@@ -6,7 +6,9 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import coverage
 import pytest
 from machine import SUITES, Machine, why_not
 
@@ -25,10 +27,33 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what boots machines, so that `-m 'not machine'` leaves it out."""
+    """Mark what boots machines, so that `-m 'not machine'` leaves it out.
+
+    Of a module that does so, all tests of one suite go to one worker of xdist: they may share one.
+    """
     for item in items:
         if MACHINE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.machine)
+        if item.get_closest_marker("machine"):
+            parameters = getattr(getattr(item, "callspec", None), "params", {})
+            group = f"{item.path.stem}-{parameters.get('suite', '')}"
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add up what was covered in all processes, so that pytest's own summary stays last."""
+    measured = coverage.Coverage.current()
+    if measured is None:
+        return
+    measured.stop()
+    measured.save()
+    whole = coverage.Coverage()
+    whole.combine()
+    whole.save()
+    table = Path(".cache/coverage/report.txt")
+    with table.open("w") as file:
+        total = whole.report(file=file)
+    terminalreporter.write_line(f"coverage: {total:.1f} % of the lines and branches, see {table}")
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +71,7 @@ def seed() -> int:
 @pytest.fixture
 def rng(seed: int, request: pytest.FixtureRequest) -> random.Random:
     """A generator of random numbers that depends on the seed and the test's name only."""
-    return random.Random(f"{seed} {request.node.nodeid}")
+    return random.Random(f"{seed} {request.node.path.name} {request.node.name}")
 
 
 @pytest.fixture(scope="session", params=SUITES)
