@@ -51,8 +51,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     whole.combine()
     whole.save()
     table = Path(".cache/coverage/report.txt")
-    with table.open("w") as file:
-        total = whole.report(file=file)
+    try:
+        with table.open("w") as file:
+            total = whole.report(file=file)
+    except coverage.exceptions.NoDataError:
+        return
     terminalreporter.write_line(f"coverage: {total:.1f} % of the lines and branches, see {table}")
 
 
