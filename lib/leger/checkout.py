@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import os
+import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from leger import git
 from leger.config import Limits
 from leger.faults import FaultsError
 from leger.model import Fault
-from leger.tree import LINK, PLAIN, PROGRAM, File
+from leger.tree import LINK, PLAIN, PROGRAM, File, walk
 
 _MAX_LINKS = 40
 _MAX_NAME = 255
@@ -39,21 +42,40 @@ def checkout(commit: git.Commit, folder: str, name: str, limits: Limits) -> dict
         _bounded(name, files, total, limits)
         if size > limits.file_bytes:
             faults.append(Fault(name, f"larger than {limits.file_bytes >> 20} MiB", entry.path))
-    faults += links(name, files)
-    faults += _twins(name, files)
-    if faults:
-        raise FaultsError(faults)
-    return files
+    return _checked(name, files, faults)
+
+
+def from_folder(folder: Path, name: str) -> dict[str, File]:
+    """The files of a folder as if it were committed; .git is left out. Raises FaultsError."""
+    faults: list[Fault] = []
+    files: dict[str, File] = {}
+    for path in walk(folder):
+        relative = str(path.relative_to(folder))
+        if relative.startswith(".git/") or relative == ".git":
+            continue
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            files[relative] = File.of(os.fsencode(path.readlink()), LINK)
+        elif reason := name_fault(relative) or ("" if path.is_file() else "not a file"):
+            faults.append(Fault(name, reason, relative.encode(errors="replace").decode()))
+        else:
+            mode = PROGRAM if status.st_mode & 0o100 else PLAIN
+            files[relative] = File(mode, status.st_size, path.read_bytes)
+    return _checked(name, files, faults)
+
+
+def targets(files: Mapping[str, File]) -> dict[str, str]:
+    """Where each link of `files` points."""
+    return {
+        path: file.read().decode(errors="surrogateescape") if file.size <= _MAX_TARGET else "/"
+        for path, file in files.items()
+        if file.is_link
+    }
 
 
 def without(files: Mapping[str, File], patterns: Sequence[str]) -> dict[str, File]:
     """`files` without those that a pattern (of a path, a folder or a last part) names."""
     return {path: file for path, file in files.items() if not _excluded(path, patterns)}
-
-
-def is_lfs_pointer(data: bytes) -> bool:
-    """Whether `data` stands for a file that Git LFS keeps elsewhere."""
-    return data.startswith(_LFS)
 
 
 def name_fault(path: str) -> str:
@@ -70,13 +92,9 @@ def name_fault(path: str) -> str:
 
 def links(name: str, files: Mapping[str, File]) -> Iterator[Fault]:
     """The links that leave the tree, by their own path or by other links on it, or never end."""
-    targets = {
-        path: file.read().decode(errors="surrogateescape") if file.size <= _MAX_TARGET else "/"
-        for path, file in files.items()
-        if file.is_link
-    }
-    for path in targets:
-        if resolve(path, targets) is None:
+    known = targets(files)
+    for path in known:
+        if resolve(path, known) is None:
             yield Fault(name, "this link leaves the tree or never ends", path)
 
 
@@ -103,6 +121,21 @@ def resolve(path: str, targets: Mapping[str, str]) -> str | None:
             return None
         waiting += target.split("/")[::-1]
     return "/".join(place)
+
+
+def _checked(name: str, files: dict[str, File], faults: list[Fault]) -> dict[str, File]:
+    faults += links(name, files)
+    faults += _twins(name, files)
+    faults += _lfs(name, files)
+    if faults:
+        raise FaultsError(faults)
+    return files
+
+
+def _lfs(name: str, files: Mapping[str, File]) -> Iterator[Fault]:
+    for path, file in files.items():
+        if len(_LFS) < file.size < 1024 and not file.is_link and file.read().startswith(_LFS):
+            yield Fault(name, "is kept by Git LFS, which is not supported", path)
 
 
 def _refusal(entry: git.Entry) -> str:

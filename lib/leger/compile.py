@@ -10,13 +10,14 @@ from leger_generator.dropin import hook_dropin, path_of
 from leger_generator.identity import quadlet_identity
 
 from leger import author as authors
-from leger import checks, config, hooks, hostfolders, messages, plain, precheck, secretrefs
+from leger import checks, config, data, hooks, hostfolders, messages, plain, precheck, secretrefs
 from leger import quadlet as quadlets
 from leger import sources as written
 from leger import units as units_
 from leger.model import Binding, Built, Compiled, Fault, Tree, Unit
 from leger.plain import Plain
-from leger.prepare import Prepared
+from leger.prepare import Origin, Prepared, at_origin
+from leger.relative import joined
 from leger.scope import Scope
 from leger.sources import Source
 
@@ -47,7 +48,7 @@ def compile_scope(
     }
     taken = {path.name for paths in adopted.values() for path in paths}
     host_tree = hostfolders.copy(scope, found, {name for own in names.values() for name in own})
-    return Compiler(
+    compiler = Compiler(
         prepared,
         inside,
         Host(
@@ -59,7 +60,9 @@ def compile_scope(
             adopted=adopted,
             taken=frozenset(taken),
         ),
-    ).compiled(quadlet)
+    )
+    compiler.faults += _missing_files(scope, prepared, inside)
+    return compiler.compiled(quadlet)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Inside:
 
     sources: Sequence[Source]
     plain: Mapping[str, Plain]
-    faults: Sequence[Fault]
+    faults: list[Fault]
 
 
 def read(prepared: Mapping[str, Prepared]) -> Inside:
@@ -118,6 +121,14 @@ def _read(prepared: Mapping[str, Prepared]) -> Inside:
     return Inside(sources, plains, faults)
 
 
+def _missing_files(
+    scope: Scope, prepared: Mapping[str, Prepared], inside: Inside
+) -> Iterator[Fault]:
+    for name, item in prepared.items():
+        own = [source for source in inside.sources if source.deployment == name]
+        yield from data.missing(scope, data.needs(scope, name, own), item.tree)
+
+
 class Compiler:
     """One compile; `host` is what is given, the rest is found on the way."""
 
@@ -133,9 +144,12 @@ class Compiler:
         self.files: dict[str, Mapping[str, object]] = {}
         self.links: dict[str, str] = {}
 
-    def compiled(self, binary: Path) -> Compiled:
-        """Run `binary` over everything that it can read, and put together what it makes."""
-        made, host_units = self._made(binary)
+    def compiled(self, binary: Path | None) -> Compiled:
+        """Run `binary` over everything that it can read, and put together what it makes.
+
+        Without one (None) only our own checks are made, and there are no units of quadlets.
+        """
+        made, host_units = self._made(binary) if binary else (units_.Rendered({}, {}, {}), {})
         self._quadlet_units(made)
         self._plain_units()
         for source in self.inside.sources:
@@ -147,9 +161,9 @@ class Compiler:
             files=self.files,
             links=self.links,
             search=(str(self.host.tree.path),) if self.host.tree else (),
-            quadlet=quadlet_identity(str(binary)),
-            faults=_sorted(self.faults),
-            warnings=_sorted(self.warnings),
+            quadlet=quadlet_identity(str(binary)) if binary else {},
+            faults=self._sorted(self.faults),
+            warnings=self._sorted(self.warnings),
         )
 
     def _made(self, binary: Path) -> tuple[units_.Rendered, dict[str, str]]:
@@ -225,7 +239,7 @@ class Compiler:
         keys |= {name: wanted.required for name, wanted in item.author.secrets.items()}
         texts: dict[str, bytes] = {}
         for place in source.named("Kube", "Yaml"):
-            path = _joined(source.folder, place.setting.value)
+            path = joined(source.folder, place.setting.value) or ""
             if path in item.tree.files:
                 texts[path] = (item.tree.path / path).read_bytes()
         return secretrefs.of_kube(source, texts, keys)
@@ -283,19 +297,12 @@ class Compiler:
                 if needed in owners:
                     yield owners[needed]
 
+    def _sorted(self, faults: Collection[Fault]) -> tuple[Fault, ...]:
+        placed = [at_origin(fault, self._origins(fault)) for fault in faults]
+        return tuple(
+            sorted(dict.fromkeys(placed), key=lambda f: (f.deployment, f.file, f.line, f.message))
+        )
 
-def _joined(folder: str, path: str) -> str:
-    """A relative path of a quadlet in `folder`, from the root of the tree."""
-    parts: list[str] = []
-    for part in f"{folder}/{path}".split("/"):
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
-
-
-def _sorted(faults: Collection[Fault]) -> tuple[Fault, ...]:
-    return tuple(
-        sorted(dict.fromkeys(faults), key=lambda f: (f.deployment, f.file, f.line, f.message))
-    )
+    def _origins(self, fault: Fault) -> Mapping[str, Origin]:
+        known = self.prepared.get(fault.deployment)
+        return known.origins if known else {}

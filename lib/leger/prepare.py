@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leger import author as authors
-from leger import checkout, config, git, render, tree, yamlfile
+from leger import (
+    bundle,
+    checkout,
+    config,
+    dropins,
+    git,
+    quadlet,
+    relative,
+    render,
+    sources,
+    tree,
+    yamlfile,
+)
 from leger.author import Author
 from leger.config import Config
 from leger.deployment import Deployment
@@ -16,6 +29,7 @@ from leger.faults import FaultsError
 from leger.model import Fault, Tree
 from leger.scope import Scope
 from leger.tree import File
+from leger.unitfile import UnitFile
 from leger.yamlfile import Plain
 
 
@@ -43,6 +57,15 @@ class Prepared:
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Finished:
+    """The files of a tree to be, as they will be written."""
+
+    files: Mapping[str, File]
+    origins: Mapping[str, Origin]
+    warnings: tuple[Fault, ...]
+
+
 def prepare(scope: Scope, deployment: Deployment, commit: str) -> Prepared:
     """Write the deployment's tree at `commit` (fetched before) to store/.
 
@@ -53,10 +76,21 @@ def prepare(scope: Scope, deployment: Deployment, commit: str) -> Prepared:
     with git.Commit(mirror, commit) as source:
         folder = git.folder(scope, deployment)
         files = checkout.checkout(source, folder, deployment.name, settings.limits)
-        author = read_author(deployment, files)
-        rendered = render_files(settings, deployment, author, commit, files)
-        written = tree.write(scope, deployment.name, rendered)
-    return Prepared(deployment, commit, written, author)
+        return finish(scope, settings, deployment, commit, files)
+
+
+def finish(
+    scope: Scope, settings: Config, deployment: Deployment, commit: str, files: Mapping[str, File]
+) -> Prepared:
+    """Render, expand and write `files`, which are as the repository has them.
+
+    Raises FaultsError with every fault of the content.
+    """
+    author = read_author(deployment, files)
+    rendered = _rendered(settings, deployment, author, commit, files)
+    done = _expanded(scope, deployment, author, rendered)
+    written = tree.write(scope, deployment.name, done.files)
+    return Prepared(deployment, commit, written, author, done.warnings, done.origins)
 
 
 def reopen(scope: Scope, deployment: Deployment, store: Path, commit: str) -> Prepared:
@@ -81,7 +115,7 @@ def read_author(deployment: Deployment, files: Mapping[str, File]) -> Author:
         raise FaultsError([_fault(deployment, error)]) from error
 
 
-def render_files(
+def _rendered(
     settings: Config,
     deployment: Deployment,
     author: Author,
@@ -102,6 +136,58 @@ def render_files(
         "commit": commit,
     }
     return render.render(deployment.name, kept, context)
+
+
+def _expanded(
+    scope: Scope, deployment: Deployment, author: Author, files: Mapping[str, File]
+) -> Finished:
+    """Bundles and shared drop-ins as single files, and the relative paths decided."""
+    single, parts = bundle.expand(deployment.name, files)
+    expanded, copies = dropins.expand(single)
+    origins = {path: Origin(part.path, part.line) for path, part in parts.items()}
+    origins |= {path: Origin(copied) for path, copied in copies.items()}
+    data = (*author.data, *deployment.data)
+    texts = _texts(expanded)
+    result = relative.rewrite(
+        sources.read(deployment.name, texts),
+        relative.Content.of(expanded.keys(), data),
+        scope.data / deployment.name,
+    )
+    faults = [fault for fault in result.faults if not _is_link(fault.file, expanded)]
+    if faults:
+        raise FaultsError(at_origin(fault, origins) for fault in faults)
+    for path, changes in result.changes.items():
+        if not _is_link(path, expanded):
+            text = UnitFile.parse(texts[path]).replaced(changes)
+            expanded[path] = File.of(text.encode(), expanded[path].mode)
+    warnings = (fault for fault in result.warnings if not _is_link(fault.file, expanded))
+    return Finished(expanded, origins, tuple(at_origin(fault, origins) for fault in warnings))
+
+
+def at_origin(fault: Fault, origins: Mapping[str, Origin]) -> Fault:
+    """`fault` at the place that the author wrote."""
+    origin = origins.get(fault.file)
+    if origin is None:
+        return fault
+    line = fault.line + origin.line - 1 if fault.line else 0
+    return replace(fault, file=origin.file, line=line)
+
+
+def _texts(files: Mapping[str, File]) -> dict[str, str]:
+    """The quadlets and their drop-ins, links followed; what is no text is found by the compile."""
+    targets = checkout.targets(files)
+    texts: dict[str, str] = {}
+    for path in files:
+        if quadlet.is_quadlet(path) or sources.is_quadlet_dropin(path):
+            file = files.get(checkout.resolve(path, targets) or "")
+            if file and not file.is_link and file.size <= sources.MAX_BYTES:
+                with contextlib.suppress(UnicodeDecodeError):
+                    texts[path] = file.read().decode()
+    return texts
+
+
+def _is_link(path: str, files: Mapping[str, File]) -> bool:
+    return path in files and files[path].is_link
 
 
 def _fault(deployment: Deployment, error: ConfigError) -> Fault:
