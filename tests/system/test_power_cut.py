@@ -24,14 +24,14 @@ pytestmark = pytest.mark.machine
 
 
 @pytest.fixture
-def deployed(installed: Machine) -> Machine:
+def deployed(leger_machine: Machine) -> Machine:
     """A machine on which version 1 runs, and version 2 is the newest commit."""
-    installed.import_image(application.IMAGE)
-    commit(installed, files(1))
-    installed.run("leger", "secrets", "set", "prod/token", "-", input=b"first")
-    deploy(installed)
-    installed.sync()
-    return installed
+    leger_machine.import_image(application.IMAGE)
+    commit(leger_machine, files(1))
+    leger_machine.run("leger", "secrets", "set", "prod/token", "-", input=b"first")
+    deploy(leger_machine)
+    leger_machine.sync()
+    return leger_machine
 
 
 def deploy(machine: Machine) -> None:
@@ -131,16 +131,16 @@ for line in filter(None, wanted):
 
 @pytest.mark.timeout(1800)
 def test_what_legerd_acknowledged_survives_a_cut(
-    installed: Machine, rng: random.Random, soak: bool
+    leger_machine: Machine, rng: random.Random, soak: bool
 ) -> None:
-    installed.push(WRITER, "/root/writer.py")
-    installed.push(CHECKER, "/root/checker.py")
-    installed.sync()
+    leger_machine.push(WRITER, "/root/writer.py")
+    leger_machine.push(CHECKER, "/root/checker.py")
+    leger_machine.sync()
     for series in range(POINTS if soak else SAMPLE):
-        notes = _write_until_cut(installed, series, rng.uniform(0.3, 3))
+        notes = _write_until_cut(leger_machine, series, rng.uniform(0.3, 3))
         assert notes, "no call was acknowledged before the cut"
-        installed.start()
-        checked = installed.run(
+        leger_machine.start()
+        checked = leger_machine.run(
             "python3", "/root/checker.py", "x", "0", input="\n".join(notes), timeout=300
         )
         assert checked.stdout == ""

@@ -146,11 +146,11 @@ def canary() -> str:
 
 
 @pytest.fixture
-def application_with_secret(installed: Machine) -> Machine:
+def application_with_secret(leger_machine: Machine) -> Machine:
     """A machine with a repository whose container wants one secret, not yet deployed."""
-    installed.import_image(application.IMAGE)
-    commit(installed, files(1))
-    return installed
+    leger_machine.import_image(application.IMAGE)
+    commit(leger_machine, files(1))
+    return leger_machine
 
 
 def search(machine: Machine, canaries: dict[str, str]) -> str:
@@ -205,30 +205,30 @@ def _put_and_get(machine: Machine, value: str) -> None:
     assert machine.run("leger", "secrets", "get", "large/value").stdout == value
 
 
-def test_names_and_values_are_not_readable_in_the_database(installed: Machine) -> None:
+def test_names_and_values_are_not_readable_in_the_database(leger_machine: Machine) -> None:
     canaries = {"name": canary(), "value": canary(), "name2": canary()}
     name, value, other = canaries.values()
-    installed.run("leger", "secrets", "set", f"deep/{name}", "-", input=value)
-    installed.run("leger", "secrets", "set", other, "-", input=value)
+    leger_machine.run("leger", "secrets", "set", f"deep/{name}", "-", input=value)
+    leger_machine.run("leger", "secrets", "set", other, "-", input=value)
     script = (
         FILES.replace('os.walk("/")', 'os.walk("/var/lib/legerd")')
         + '\nprint(sorted(os.listdir("/var/lib/legerd")))'
     )
-    found = installed.run("python3", "-c", script, input=json.dumps(canaries)).stdout
+    found = leger_machine.run("python3", "-c", script, input=json.dumps(canaries)).stdout
     *lines, listing = found.strip().split("\n")
     assert "secrets.db-wal" in listing
     assert [line for line in lines if "audit.log" not in line] == []
     assert not [line for line in lines if "value" in line.split()[1]]
 
 
-def test_base64_of_the_canary_would_be_found(installed: Machine) -> None:
+def test_base64_of_the_canary_would_be_found(leger_machine: Machine) -> None:
     """The search itself can fail: a planted value is found in each spelling."""
     text = canary()
     for offset in range(3):
         planted = base64.b64encode(b"x" * offset + text.encode() + b"yy")
-        installed.push(planted, f"/var/tmp/planted-{offset}")
-    installed.push(text.encode("utf-16-le"), "/var/tmp/planted-wide")
-    installed.push(text.encode().hex(), "/var/tmp/planted-hex")
-    found = search(installed, {"planted": text})
+        leger_machine.push(planted, f"/var/tmp/planted-{offset}")
+    leger_machine.push(text.encode("utf-16-le"), "/var/tmp/planted-wide")
+    leger_machine.push(text.encode().hex(), "/var/tmp/planted-hex")
+    found = search(leger_machine, {"planted": text})
     for spelling in ("base64+0", "base64+1", "base64+2", "utf-16le", "hex"):
         assert f" planted {spelling}\n" in found, spelling
