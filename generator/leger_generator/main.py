@@ -26,10 +26,11 @@ def main(
     environ: "Mapping[str, str]",
     *,
     root: str = "",
+    kmsg: str = "/dev/kmsg",
     limit: float = LIMIT,
 ) -> int:
     """Emit the units of the calling manager's scope below argv[1]; always 0, within `limit` s."""
-    journal = Journal()
+    journal = Journal(kmsg)
     try:
         paths = _paths(argv, environ, root)
         if paths is not None and len(argv) > 1:
