@@ -33,6 +33,7 @@ from legerd.records import (
 )
 from legerd.values import Secret, Version
 
+_MAGIC = b"SQLite format 3\0"
 _APPLICATION = 0x4C474452
 _VAULT = """CREATE TABLE vault (
     id INTEGER PRIMARY KEY CHECK (id = 1), database BLOB NOT NULL, head BLOB NOT NULL
@@ -92,7 +93,15 @@ def _contents(connection: sqlite3.Connection, unlocker: Unlocker) -> Contents:
     codec = Codec(database, data_key)
     contents = Contents(codec, box, codec.open_head(box), data_key, slots=slots)
     _fill(contents, connection)
+    _check_structure(connection)
     return contents
+
+
+def _check_structure(connection: sqlite3.Connection) -> None:
+    """Refuse trees and free pages that can be read but would be written to the wrong place."""
+    found = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != ("ok",):
+        raise StoreCorrupt(f"its structure is damaged: {found[0]}".splitlines()[0])
 
 
 def _fill(contents: Contents, connection: sqlite3.Connection) -> None:
@@ -159,6 +168,9 @@ class Writer:
             with _explained(path):
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"PRAGMA journal_size_limit = {8 << 20}")
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute("UPDATE vault SET id = 1")  # fails if it is read-only
+                self._connection.execute("ROLLBACK")
                 self.box = _vault(self._connection)[1]
         except BaseException:
             self._connection.close()
@@ -225,15 +237,19 @@ def _connect(path: Path, mode: str, *, exclusive: bool = False) -> sqlite3.Conne
         check_same_thread=False,
         timeout=2,
     )
-    for pragma in (
-        "temp_store = MEMORY",
-        "secure_delete = ON",
-        "cell_size_check = ON",
-        "trusted_schema = OFF",
-        "synchronous = FULL",
-        f"locking_mode = {'EXCLUSIVE' if exclusive else 'NORMAL'}",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in (
+            f"locking_mode = {'EXCLUSIVE' if exclusive else 'NORMAL'}",
+            "temp_store = MEMORY",
+            "secure_delete = ON",
+            "cell_size_check = ON",
+            "trusted_schema = OFF",
+            "synchronous = FULL",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -252,19 +268,19 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _reader(path: Path) -> sqlite3.Connection:
-    """A read-only connection; on a full disk, where that finds no room for its -shm, another.
+    """A read-only connection; on a full disk, where there is no room for its -shm, another.
 
-    That one would checkpoint the -wal at its end, were it not told otherwise (Python 3.12).
+    Setting it up reads the database and makes the -shm. The other connection would checkpoint the
+    -wal at its end, were it not told otherwise (Python 3.12).
     """
     with _explained(path):
-        connection = _connect(path, "ro")
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:  # SQLite would delete the -wal of an empty file
+                raise StoreCorrupt("not a database")
         try:
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            return _connect(path, "ro")
         except sqlite3.OperationalError:
-            connection.close()
-        else:
-            return connection
-        connection = _connect(path, "rw", exclusive=True)
+            connection = _connect(path, "rw", exclusive=True)
         if sys.version_info >= (3, 12):
             connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
         return connection
@@ -275,7 +291,7 @@ def _explained(path: Path) -> Iterator[None]:
     """Whatever SQLite says of a damaged file becomes StoreCorrupt, with the path."""
     try:
         yield
-    except (sqlite3.Error, UnicodeError, OverflowError, MemoryError) as error:
+    except (sqlite3.Error, OSError, UnicodeError, OverflowError, MemoryError) as error:
         raise StoreCorrupt(f"{path}: cannot be read: {error}", hint=_HINT) from error
     except StoreCorrupt as error:
         raise StoreCorrupt(f"{path}: {error}", hint=error.hint or _HINT) from error

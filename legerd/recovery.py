@@ -9,7 +9,6 @@ format (1 byte), key (32), checksum (7, of SHA-256), which is 64 letters and dig
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import os
@@ -89,7 +88,7 @@ class RecoveryKey:
         letters = "".join("".join(lines).replace("-", "").split()).upper().translate(_MISREAD)
         try:
             data = base64.b32decode(letters)
-        except binascii.Error:
+        except ValueError:
             data = b""
         body, checksum = data[:-_CHECKSUM], data[-_CHECKSUM:]
         if len(body) != 1 + crypto.KEY_BYTES or body[:1] != _FORMAT or _sum(body) != checksum:

@@ -46,14 +46,14 @@ class Snapshot(Mapping[str, Secret]):
             self._names = tuple(sorted(name for bucket in self._buckets for name in bucket))
         return self._names
 
-    def replaced(self, name: str, secret: Secret | None) -> Snapshot:
+    def replaced(self, name: str, secret: Secret | None, sequence: int) -> Snapshot:
         """A copy in which `name` is `secret`, or is gone if that is None."""
         place = hash(name) % _BUCKETS
         bucket = dict(self._buckets[place])
         known = bucket.pop(name, None) is not None
         if secret is not None:
             bucket[name] = secret
-        copy = self.numbered(self.sequence)
+        copy = self.numbered(sequence)
         copy._buckets = (*self._buckets[:place], bucket, *self._buckets[place + 1 :])
         if known != (secret is not None):
             copy._size += 1 - 2 * known

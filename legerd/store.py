@@ -217,6 +217,7 @@ class Store:
 def _decide(batch: Sequence[_Ticket], snapshot: Snapshot) -> tuple[Snapshot, dict[Key, Item]]:
     """What all of `batch` together make of `snapshot`; a refused one changes nothing."""
     items: dict[Key, Item] = {}
+    sequence = snapshot.sequence + 1
     for ticket in batch:
         try:
             change = ticket.decide(snapshot.get(ticket.name))
@@ -229,7 +230,7 @@ def _decide(batch: Sequence[_Ticket], snapshot: Snapshot) -> tuple[Snapshot, dic
             if after is not None and not after.id:
                 after = replace(after, id=new_id())
             items.update(_items(change, after))
-            snapshot = snapshot.replaced(ticket.name, after)
+            snapshot = snapshot.replaced(ticket.name, after, sequence)
     return snapshot, items
 
 

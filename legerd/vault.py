@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -269,20 +269,22 @@ def _problem(contents: Contents, acknowledged: int | None) -> str:
     return ""
 
 
-@contextlib.contextmanager
-def _lock(directory: Path) -> Iterator[None]:
-    try:
-        with disk.lock(directory / LOCK, wait=False):
-            yield
-    except PermissionError as error:
-        raise StoreUnavailable(
-            f"{error.filename}: {error.strerror}", hint=f"give {directory} to legerd's user"
-        ) from error
-    except CancelledError as error:
-        raise StoreLocked(
-            f"{directory}: another server or command has this vault open",
-            hint="stop it first: systemctl stop legerd.service",
-        ) from error
+def _lock(directory: Path) -> contextlib.ExitStack:
+    """The lock of the vault in `directory`, held until the stack that is returned is closed."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(disk.lock(directory / LOCK, wait=False))
+        except OSError as error:
+            raise StoreUnavailable(
+                f"{directory / LOCK}: {error.strerror}",
+                hint=f"make {directory} legerd's to write",
+            ) from error
+        except CancelledError as error:
+            raise StoreLocked(
+                f"{directory}: another server or command has this vault open",
+                hint="stop it first: systemctl stop legerd.service",
+            ) from error
+        return held.pop_all()
 
 
 def _refused(path: Path, error: Exception) -> StoreUnavailable:

@@ -43,9 +43,15 @@ def test_hkdf_gives_the_key_of_rfc_5869_case_3():
     )
 
 
-def test_x25519_gives_the_shared_secret_of_rfc_7748_section_6_1():
-    alice = bytes.fromhex("77076d0a7318a57d3c16c17251b26645df4c2f92ebc099fb13a9f6ab49b9fa30"[:0])
-    assert alice == b""
+def test_x25519_gives_the_shared_secret_of_rfc_7748():
+    bob = bytes.fromhex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb")
+    alice = bytes.fromhex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a")
+    assert crypto.public_half(bob).hex() == (
+        "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"
+    )
+    assert crypto.agree(bob, alice).hex() == (
+        "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
+    )
 
 
 def test_x25519_refuses_a_public_key_of_low_order():
