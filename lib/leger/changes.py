@@ -38,7 +38,7 @@ class Member:
         """The unit of `built` with the digest of its text, its inputs and its secrets."""
         digest = hashlib.sha256(unit.normal.encode())
         for path, (mode, sum_) in sorted(built.tree.files.items()):
-            if any(path == entry or path.startswith(f"{entry}/") for entry in unit.inputs):
+            if any(_covers(entry, path) for entry in unit.inputs):
                 digest.update(f"\0{path}\0{mode}\0{sum_}".encode())
         for binding in built.bindings:
             if unit.name in binding.units:
@@ -62,6 +62,10 @@ class Changes:
     gone: tuple[str, ...] = ()
     why: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+def _covers(entry: str, path: str) -> bool:
+    return entry in (".", path) or path.startswith(f"{entry}/")
 
 
 def members(built: Iterable[Built], loaded: Iterable[str] = ()) -> dict[str, Member]:

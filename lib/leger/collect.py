@@ -42,7 +42,7 @@ def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
 def mounted(proc: Path = Path("/proc")) -> set[str]:
     """The names of the trees that are mounted in any process's view of the file system."""
     seen: set[str] = set()
-    found: set[str] = set()
+    found: set[bytes] = set()
     for process in proc.iterdir():
         if not process.name.isdigit():
             continue
@@ -53,7 +53,7 @@ def mounted(proc: Path = Path("/proc")) -> set[str]:
                 found |= set(_STORE.findall((process / "mountinfo").read_bytes()))
         except OSError:
             continue
-    return {bytes(name).decode() for name in found}
+    return {name.decode() for name in found}
 
 
 def _trees(scope: Scope, number: int) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from leger import author as authors
 from leger import bindings, collect, generation, settle, switch, yamlfile
 from leger.changes import Changes
-from leger.deployment import Deployment, Health, dump
+from leger.deployment import Deployment, definitions, dump, load
 from leger.errors import LegerError
 from leger.faults import FaultsError
 from leger.generation import Generation
@@ -39,7 +40,6 @@ class Outcome:
     changes: Changes
     warnings: tuple[Fault, ...] = ()
     left: tuple[str, ...] = ()
-    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def deploy(host: Host, wanted: Sequence[Deployment], options: Options) -> Outcom
     warnings = _check(scope, new.compiled, own, fresh, options)
     step = _step(scope, wanted, fresh, own)
     names = ", ".join(fresh)
-    return _switch(host, old, new, step, f"deploy {names}", options, warnings)
+    outcome = _switch(host, old, new, step, why=f"deploy {names}", dry_run=options.dry_run)
+    return replace(outcome, warnings=warnings)
 
 
 def remove(host: Host, name: str) -> Outcome:
@@ -102,9 +103,9 @@ def remove(host: Host, name: str) -> Outcome:
         )
     new = _compile(host, old, {}, frozenset({name}), Options())
     step = Step(definitions={name: None}, quiet=0.0)
-    outcome = _switch(host, old, new, step, f"remove {name}", Options(), ())
-    left = removal.clean(scope, old.compiled.deployments[name], new.compiled)
-    return Outcome(outcome.generation, {}, outcome.changes, left=left)
+    outcome = _switch(host, old, new, step, why=f"remove {name}")
+    left = removal.leave(scope, old.compiled.deployments[name], new.compiled)
+    return replace(outcome, left=left)
 
 
 def settled(host: Host) -> None:
@@ -119,7 +120,7 @@ def _step(
     fresh: Mapping[str, Prepared],
     own: Iterable[Built],
 ) -> Step:
-    health = [_health(fresh[item.name]) for item in wanted]
+    health = [authors.health(item, fresh[item.name].author) for item in wanted]
     defined = {
         item.name: dump(item).decode()
         for item in wanted
@@ -133,15 +134,8 @@ def _step(
     )
 
 
-def _health(prepared: Prepared) -> Health:
-    author = getattr(prepared.author, "health", None)
-    return prepared.deployment.health or author or Health()
-
-
 def _is_defined_elsewhere(scope: Scope, name: str) -> bool:
     """Whether the definition is the vendor's or root's, and so not ours to write."""
-    from leger.deployment import definitions
-
     path = definitions(scope).get(name)
     return path is not None and path.parent != scope.deployments
 
@@ -167,21 +161,34 @@ def _compile(
     return _Wanted(compiled, definitions, prepared)
 
 
-def _reopened(scope: Scope, old: Generation, without: frozenset[str]) -> dict[str, Prepared]:
-    from leger import prepare
-
+def _reopened(scope: Scope, old: Generation, without: Collection[str]) -> dict[str, Prepared]:
     return {
-        name: prepare.reopen(scope, defined(scope, old, name), built.tree.path, built.commit)
+        name: _again(scope, defined(scope, old, name), built)
         for name, built in old.compiled.deployments.items()
         if name not in without
     }
 
 
+def _again(scope: Scope, deployment: Deployment, built: Built) -> Prepared:
+    """The deployment as it is; a tree that was lost is made again from its commit."""
+    from leger import git, prepare
+
+    if built.tree.path.is_dir():
+        return prepare.reopen(scope, deployment, built.tree.path, built.commit)
+    commit = git.fetch(scope, replace(deployment, ref=built.commit))
+    return prepare.prepare(scope, deployment, commit)
+
+
 def defined(scope: Scope, old: Generation, name: str) -> Deployment:
     """The deployment `name` as it was defined when it was deployed."""
+    text = old.definitions.get(name)
+    if text is None:
+        path = definitions(scope).get(name)
+        if path is None:
+            raise LegerError(f"{name}: neither its manifest nor its definition is left")
+        return load(scope, path)
     where = str(generation.manifest_path(scope, old.number))
-    raw = yamlfile.parse(old.definitions[name].encode(), where)
-    return Deployment.parse(raw, name=name, scope=scope.name)
+    return Deployment.parse(yamlfile.parse(text.encode(), where), name=name, scope=scope.name)
 
 
 def _check(
@@ -210,20 +217,33 @@ def _switch(
     old: Generation | None,
     new: _Wanted,
     step: Step,
+    *,
     why: str,
-    options: Options,
-    warnings: tuple[Fault, ...],
+    dry_run: bool = False,
 ) -> Outcome:
-    before = _comparable(host, old, new)
-    planned = switch.decide(host.manager, before, new.compiled)
+    planned = switch.decide(host.manager, _comparable(host, old, new), new.compiled)
     commits = {name: built.commit for name, built in new.compiled.deployments.items()}
-    units = tuple(sorted(name for b in new.compiled.deployments.values() for name in b.units))
-    if options.dry_run:
-        return Outcome(old.number if old else 0, commits, planned, warnings, (), units)
-    target = generation.new(host.scope, new.compiled, new.definitions, why)
-    done = switch.switch(host, old, target, planned, step)
-    collect.collect(host.scope)
-    return Outcome(done.number, commits, planned, warnings, (), units)
+    number = old.number if old else 0
+    if not dry_run and not _is_same(old, new):
+        target = generation.new(host.scope, new.compiled, new.definitions, why)
+        number = switch.switch(host, old, target, planned, step).number
+        collect.collect(host.scope)
+    return Outcome(number, commits, planned)
+
+
+def _is_same(old: Generation | None, new: _Wanted) -> bool:
+    """Whether there is nothing to switch: not a byte of units.json would be another."""
+    if old is None:
+        return False
+    before, after = old.compiled, new.compiled
+    return (
+        before.files == after.files
+        and before.links == after.links
+        and before.quadlet == after.quadlet
+        and old.definitions == new.definitions
+        and {name: built.commit for name, built in before.deployments.items()}
+        == {name: built.commit for name, built in after.deployments.items()}
+    )
 
 
 def _comparable(host: Host, old: Generation | None, new: _Wanted) -> Compiled:

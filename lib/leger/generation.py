@@ -173,11 +173,18 @@ def load(scope: Scope, number: int) -> Generation:
 
 
 def load_current(scope: Scope) -> Generation | None:
-    """The generation that `current` names; None before the first switch."""
+    """The generation that `current` names; None before the first switch.
+
+    Without `current` (/var was lost) it is what units.json tells: its units, nothing of their
+    trees.
+    """
     current = Current.read(scope)
-    if current is None or current.point.generation == 0:
+    if current is not None:
+        return load(scope, current.point.generation) if current.point.generation else None
+    try:
+        return _from_units(plan.decode(disk.read_file(scope.units, plan.MAX_BYTES)))
+    except (LegerError, plan.PlanError):
         return None
-    return load(scope, current.point.generation)
 
 
 def emitted_point(scope: Scope) -> Point | None:
@@ -257,6 +264,27 @@ def _parse(raw: Any, decoded: plan.Plan) -> Generation:
         definitions={name: item["definition"] for name, item in deployments.items()},
         **{key: raw[key] for key in ("number", "scope", "created", "who", "why", "digest", "bad")},
     )
+
+
+def _from_units(decoded: plan.Plan) -> Generation:
+    files = {path: entry.raw() for path, entry in decoded.files.items()}
+    deployments = {
+        name: Built(
+            name=name,
+            commit=item["commit"],
+            source="",
+            tree=Tree(Path(item["store"]), "", {}),
+            units={
+                path: Unit(path, name, "plain", path, entry.text, normal=entry.text)
+                for path, entry in decoded.files.items()
+                if entry.deployment == name and "/" not in path
+            },
+            bindings=(),
+        )
+        for name, item in decoded.deployments.items()
+    }
+    compiled = Compiled(deployments, files, decoded.links, decoded.search, decoded.quadlet)
+    return Generation(decoded.generation, decoded.scope, compiled, digest=decoded.digest)
 
 
 def _built(name: str, raw: Any, files: Mapping[str, Mapping[str, object]]) -> Built:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from leger import processes
+from leger import podman, processes
 from leger.errors import LegerError
 from leger.model import Unit
 from leger.unitfile import UnitFile, words
@@ -38,18 +38,13 @@ def provide(units: Iterable[Unit], report: Report) -> None:
         )
 
 
-def exists(image: str) -> bool:
-    """Whether podman has `image`."""
-    return processes.run(["podman", "image", "exists", image], timeout=60).code == 0
-
-
 def _is_image(image: str) -> bool:
     """Whether this is an image's own name, not a quadlet that makes one, nor a template's."""
     return bool(image) and not image.endswith((".image", ".build")) and "%" not in image
 
 
 def _pull(unit: Unit, report: Report) -> None:
-    if exists(unit.image):
+    if podman.has_image(unit.image):
         return
     if unit.image.startswith("localhost/"):
         raise ImageError(
@@ -81,7 +76,7 @@ def _run_ahead(unit: Unit) -> None:
 
 def _doing(unit: Unit) -> str:
     verb = "building" if unit.kind == "build" else "pulling"
-    return f"{verb} {unit.image or unit.resource or unit.name}"
+    return f"{verb} {unit.image or unit.source}"
 
 
 def _podman(command: list[str], folder: Path | None, unit: Unit) -> processes.Completed:

@@ -10,14 +10,19 @@ from leger import processes
 LABEL = "io.leger.source"
 
 
-def remove_network(name: str) -> str:
-    """Remove the Podman network `name` if it is there and unused; podman's word if it refuses."""
-    return _said(["podman", "network", "rm", name])
+def remove_network(name: str) -> None:
+    """Remove the Podman network `name`, unless something uses it."""
+    processes.run(["podman", "network", "rm", name], timeout=120)
 
 
-def remove_image(name: str) -> str:
-    """Remove a built image if nothing uses it; podman's word if it refuses."""
-    return _said(["podman", "image", "rm", "--ignore", name])
+def remove_image(name: str) -> None:
+    """Remove the image `name`, unless something uses it."""
+    processes.run(["podman", "image", "rm", "--ignore", name], timeout=120)
+
+
+def has_image(name: str) -> bool:
+    """Whether podman has the image `name`."""
+    return processes.run(["podman", "image", "exists", name], timeout=60).code == 0
 
 
 def own_secrets(names: Iterable[str]) -> list[str]:
@@ -25,16 +30,12 @@ def own_secrets(names: Iterable[str]) -> list[str]:
     wanted = set(names)
     if not wanted:
         return []
-    done = processes.run(["podman", "secret", "ls", "--format", "json"], timeout=60)
-    if done.code != 0 or not done.stdout.strip():
-        return []
-    present = sorted(
-        wanted & {item.get("Name") or item.get("name") for item in json.loads(done.stdout)}
-    )
+    done = processes.run(["podman", "secret", "ls", "--format", "{{.Name}}"], timeout=60)
+    present = sorted(wanted.intersection(done.stdout.decode(errors="replace").split()))
     if not present:
         return []
     told = processes.run(["podman", "secret", "inspect", *present], timeout=60)
-    rows = json.loads(told.stdout or b"[]")
+    rows = json.loads(told.stdout) if told.code == 0 else []
     return [row["Spec"]["Name"] for row in rows if LABEL in (row["Spec"].get("Labels") or {})]
 
 
@@ -43,8 +44,3 @@ def remove_secrets(names: Iterable[str]) -> None:
     wanted = list(names)
     if wanted:
         processes.run(["podman", "secret", "rm", "--ignore", *wanted], timeout=60)
-
-
-def _said(command: list[str]) -> str:
-    done = processes.run(command, timeout=120)
-    return "" if done.code in (0, 1) else done.message

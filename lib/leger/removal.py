@@ -1,37 +1,70 @@
-"""What is left when a deployment's units are gone: what is Leger's goes, the user's stays."""
+"""What is left when units are gone: what is Leger's goes, what is the user's stays and is named."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator
 
 from leger import adoption, podman
-from leger.model import Built, Compiled
+from leger.model import Built, Compiled, Unit
 from leger.scope import Scope
+from leger.unitfile import UnitFile
 
 
-def clean(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
-    """Remove the secrets, built images and mirror of `gone`; says what is left and whose it is."""
-    used = {
-        binding.podman.partition("/")[0]
-        for built in others.deployments.values()
-        for binding in built.bindings
-    }
-    ours = {binding.podman.partition("/")[0] for binding in gone.bindings} - used
-    podman.remove_secrets(podman.own_secrets(ours))
-    left = [f"volume {unit.resource}" for unit in gone.units.values() if unit.kind == "volume"]
-    for unit in gone.units.values():
-        if unit.kind == "build" and (refused := podman.remove_image(unit.resource)):
-            left.append(f"image {unit.resource} ({refused})")
-    data = scope.data / gone.name
-    if data.is_dir():
-        try:
-            data.rmdir()
-        except OSError:
-            left.append(f"data {data}")
-    adopted = adoption.kept(scope, "/")
-    left += [f"adopted {path}" for path in sorted(adopted.rglob("*")) if path.is_file()]
+def unbound(old: Compiled, new: Compiled) -> tuple[str, ...]:
+    """The Podman secrets that a deployment of `old` bound and none of `new` does."""
+    return tuple(sorted(set(_bound(old)) - set(_bound(new))))
+
+
+def unbuilt(old: Compiled, new: Compiled) -> tuple[str, ...]:
+    """The images that a .build of `old` named and none of `new` does."""
+    return tuple(sorted(set(_built(old)) - set(_built(new))))
+
+
+def tidy(secrets: Iterable[str], images: Iterable[str]) -> None:
+    """Remove those of `secrets` that Leger made, and those of `images` that nothing uses."""
+    podman.remove_secrets(podman.own_secrets(secrets))
+    for image in images:
+        podman.remove_image(image)
+
+
+def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
+    """Remove the mirror of a deployment that is gone; says what of it is left on the host."""
     _remove_mirror(scope, gone, others)
+    left = [f"volume {unit.resource}" for unit in gone.units.values() if unit.kind == "volume"]
+    left += [
+        f"image {name}"
+        for unit in gone.units.values()
+        for name in built_images(unit)
+        if podman.has_image(name)
+    ]
+    data = scope.data / gone.name
+    if data.is_dir() and not any(data.iterdir()):
+        data.rmdir()
+    elif data.is_dir():
+        left.append(f"data {data}")
+    kept = adoption.kept(scope, "/")
+    left += [f"adopted {path}" for path in sorted(kept.rglob("*")) if path.is_file()]
     return tuple(left)
+
+
+def built_images(unit: Unit) -> list[str]:
+    """The names that a .build gives its image."""
+    if unit.kind != "build":
+        return []
+    return UnitFile.parse(unit.text).values("X-Build", "ImageTag")
+
+
+def _bound(compiled: Compiled) -> Iterator[str]:
+    for built in compiled.deployments.values():
+        for binding in built.bindings:
+            yield binding.podman.partition("/")[0]
+
+
+def _built(compiled: Compiled) -> Iterator[str]:
+    for built in compiled.deployments.values():
+        for unit in built.units.values():
+            yield from built_images(unit)
 
 
 def _remove_mirror(scope: Scope, gone: Built, others: Compiled) -> None:

@@ -113,7 +113,7 @@ def _generator_folder(scope: Scope) -> Path:
 
 def _file_problems(scope: Scope, current: Generation | None) -> Iterator[str]:
     if scope.switch.exists():
-        yield "a switch was interrupted: the next leger command that changes, or a boot, takes it up"
+        yield "a switch was interrupted: the next leger command that changes units takes it up"
     if current is None:
         return
     if generation.emitted_point(scope) != current.point:

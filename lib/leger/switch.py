@@ -13,10 +13,10 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from leger import adoption, changes, disk, generation, images, judge, podman, switchfile
+from leger import adoption, changes, disk, generation, images, judge, podman, removal, switchfile
 from leger.changes import Changes
 from leger.errors import LegerError
-from leger.generation import Current, Generation, Point
+from leger.generation import EMPTY, Current, Generation, Point
 from leger.model import Compiled, Unit
 from leger.scope import Scope
 from leger.switchfile import Switch
@@ -45,8 +45,7 @@ class Step:
 
     `definitions` are the deployments.d files to write (None: to remove), `adopt` the host's own
     quadlets to take away, `restore` those to bring back. `timeout` is how long a start may take,
-    `quiet` how long it must then stay up, in seconds. `running` are units that count as running
-    although they do not now: they did before a switch that went wrong.
+    `quiet` how long it must then stay up, in seconds.
     """
 
     definitions: Mapping[str, str | None] = field(default_factory=dict)
@@ -54,13 +53,16 @@ class Step:
     restore: tuple[str, ...] = ()
     timeout: float = 60.0
     quiet: float = 5.0
-    running: Mapping[str, bool] = field(default_factory=dict)
 
 
 def decide(
     manager: Manager, old: Compiled, new: Compiled, running: Mapping[str, bool] | None = None
 ) -> Changes:
-    """What turns `old`, as it runs now, into `new`; changes nothing."""
+    """What turns `old`, as it runs now, into `new`; changes nothing.
+
+    `running` are units that count as running although they do not: they did before a switch that
+    went wrong.
+    """
     both = [*old.deployments.values(), *new.deployments.values()]
     templates = {name for built in both for name in built.units if changes.is_template(name)}
     loaded = manager.instances(sorted(templates))
@@ -103,7 +105,9 @@ def switch(
         networks=planned.networks,
         restart=planned.restart,
         start=planned.start,
-        run=_to_run(host.manager, planned) | dict(step.running),
+        run=_to_run(host.manager, planned),
+        secrets=removal.unbound(old.compiled if old else EMPTY, new.compiled),
+        images=removal.unbuilt(old.compiled if old else EMPTY, new.compiled),
         adopt=step.adopt,
         restore=step.restore,
         definitions=step.definitions,
@@ -151,6 +155,7 @@ def finish(host: Host, todo: Switch) -> None:
         host.report(f"warning: {name} {verdict.bad[name]}; it does not belong to Leger")
     if bad:
         go_back(host, todo, judge.Verdict(bad))
+    removal.tidy(todo.secrets, todo.images)
     confirm(scope, todo.target)
 
 
@@ -189,6 +194,8 @@ def go_back(host: Host, todo: Switch, verdict: judge.Verdict) -> None:
         restart=planned.restart,
         start=_resumed(host.manager, planned, todo.run, origin.compiled),
         run=todo.run,
+        secrets=removal.unbound(failed.compiled, origin.compiled),
+        images=removal.unbuilt(failed.compiled, origin.compiled),
         adopt=todo.restore,
         restore=todo.adopt,
         definitions=todo.previous,
@@ -284,7 +291,7 @@ def _resumed(
 
 def _load_or_empty(scope: Scope, point: Point) -> Generation:
     if point.generation == 0:
-        return Generation(0, scope.name, generation.EMPTY)
+        return Generation(0, scope.name, EMPTY)
     return generation.load(scope, point.generation)
 
 

@@ -28,6 +28,7 @@ class Switch:
     run (it did before the first stop). `adopt` are the host's own quadlet files that the target
     replaces, `restore` those that come back. `definitions` are the texts of
     deployments.d/NAME.yaml after the switch (None: no file), `previous` the same before it.
+    `secrets` and `images` are Podman secrets and built images that nothing needs after it.
     `back` says that this switch itself goes back from a bad one.
     Times are seconds.
     """
@@ -44,6 +45,8 @@ class Switch:
     restore: tuple[str, ...] = ()
     definitions: Mapping[str, str | None] = field(default_factory=dict)
     previous: Mapping[str, str | None] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     timeout: float = 60.0
     quiet: float = 5.0
     back: bool = False

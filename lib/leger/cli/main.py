@@ -40,7 +40,8 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     if options.changes and not inside:
         from leger.cli import service
 
-        return service.run_inside(given, user=options.user)
+        if service.is_possible():
+            return service.run_inside(given, user=options.user)
     module = importlib.import_module(f"leger.cli.{options.module}")
     code: int = module.run(options)
     return code

@@ -1,30 +1,32 @@
-"""A command that switches units runs in a service of its own: a closed terminal does not stop it."""
+"""A command that switches units runs in a service of its own, which no closed terminal stops."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from leger import processes
 from leger.cli import output
 
 _KEPT = ("LANG", "LC_ALL", "SUDO_UID", "SSH_AUTH_SOCK", "HOME", "PATH", "TERM", "NO_COLOR")
 
 
+def is_possible() -> bool:
+    """Whether there is a manager that can run a service."""
+    return Path("/run/systemd/system").is_dir() and shutil.which("systemd-run") is not None
+
+
 def run_inside(arguments: Sequence[str], *, user: bool) -> int:
     """Run `leger ARGUMENTS` in a transient service, attached to this one's streams.
 
-    Returns its exit code. Where systemd does not run it runs here.
+    Returns its exit code.
     """
     program = [sys.executable, *_flags(), str(Path(sys.argv[0]).resolve()), *arguments]
     environment = {"LEGER_INSIDE": "1"}
-    if not Path("/run/systemd/system").is_dir() or shutil.which("systemd-run") is None:
-        os.execve(program[0], program, {**os.environ, **environment})
     environment |= {key: os.environ[key] for key in _KEPT if key in os.environ}
     unit = f"leger-{os.getpid()}-{os.urandom(3).hex()}.service"
     command = [
@@ -48,17 +50,8 @@ def run_inside(arguments: Sequence[str], *, user: bool) -> int:
             return process.wait()
         except KeyboardInterrupt:
             output.progress("leger: asked to stop; a switch that has begun is finished first")
-            with contextlib.suppress(OSError):
-                _interrupt(unit, user=user)
-
-
-def _interrupt(unit: str, *, user: bool) -> None:
-    subprocess.run(
-        ["systemctl", *(["--user"] if user else []), "kill", f"--signal={signal.SIGINT}", unit],
-        check=False,
-        capture_output=True,
-        timeout=30,
-    )
+            manager = ["systemctl", *(["--user"] if user else [])]
+            processes.run([*manager, "kill", "--signal=SIGINT", unit], timeout=30)
 
 
 def _flags() -> list[str]:
