@@ -136,7 +136,8 @@ def make_app(service: Service, identify: Identify) -> WSGIApplication:
 
     It expects the request's path, undecoded slashes and all, as environ["legerd.path"].
     """
-    app = bottle.Bottle(catchall=False)
+    app = bottle.Bottle()
+    app.catchall = False
     for path, (kind, call) in _CALLS.items():
         answer = partial(_answer, service, identify, kind, call)
         app.route(path, method="ANY", callback=answer)

@@ -58,6 +58,7 @@ class AuditLog:
         self._waiting = _Batch()
         self._busy = False
         self._reopen = False
+        self._trouble = ""
         self._end = 0
         self._descriptor = -1
         try:
@@ -102,14 +103,25 @@ class AuditLog:
         try:
             self._write(b"".join(batch.lines))
             failure = False
+            self._tell("")
         except OSError as error:
-            log.error(f"{self._path}: {error.strerror}: calls are refused until it can be written")
             self._drop()
+            self._tell(error.strerror or type(error).__name__)
         finally:
             with self._changed:
                 batch.failure, batch.done = failure, True
                 self._busy = False
                 self._changed.notify_all()
+
+    def _tell(self, trouble: str) -> None:
+        """Say once what the trouble is, and once that it is over."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            log.error(f"{self._path}: {trouble}: calls are refused until it can be written")
+        else:
+            log.note(f"{self._path}: can be written again")
 
     def _write(self, data: bytes) -> None:
         if self._descriptor < 0 or self._reopen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 
@@ -23,4 +24,5 @@ def note(message: object) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"legerd: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    with contextlib.suppress(OSError):  # a full disk under the log must not stop an answer
+        print(f"legerd: {text}", file=sys.stderr, flush=True)  # noqa: T201
