@@ -64,15 +64,20 @@ def files_of_the_host(world: World) -> Iterator[Fault]:
 
 def units_of_one_name(world: World) -> Iterator[Fault]:
     """Two units, by ServiceName= or a plain unit, can claim one name."""
-    first: dict[str, Unit] = {}
-    for unit in world.units:
-        twin = first.setdefault(unit.name, unit)
-        if twin is not unit:
-            other = (
-                "" if twin.deployment == unit.deployment else f" of deployment {twin.deployment}"
-            )
-            message = f"makes {unit.name}, and so does {twin.source}{other}"
-            yield Fault(unit.deployment, message, unit.source)
+    made = {(unit.deployment, unit.source): unit.name for unit in world.units}
+    claims = [(unit.name, unit.deployment, unit.source) for unit in world.units]
+    claims += [
+        (source.unit, source.deployment, source.path)
+        for source in world.sources
+        if (source.deployment, source.path) not in made
+    ]
+    first: dict[str, tuple[str, str]] = {}
+    for name, deployment, path in sorted(claims):
+        other, twin = first.setdefault(name, (deployment, path))
+        is_file = path.rpartition("/")[2] == twin.rpartition("/")[2]
+        if (other, twin) != (deployment, path) and not is_file:
+            owner = "" if other == deployment else f" of deployment {other}"
+            yield Fault(deployment, f"makes {name}, and so does {twin}{owner}", path)
 
 
 def units_outside(world: World) -> Iterator[Fault]:

@@ -193,7 +193,8 @@ class Compiler:
         """Every quadlet file must give its unit, whatever quadlet says or does not say."""
         told = {fault.deployment for fault in self.faults}
         for source in self.inside.sources:
-            if source.name not in by_file and source.deployment not in told | unfit:
+            claimed = source.unit in by_file.values()
+            if source.name not in by_file and not claimed and source.deployment not in told | unfit:
                 message = "quadlet made no unit of it and does not say why"
                 self.faults.append(Fault(source.deployment, message, source.path))
 

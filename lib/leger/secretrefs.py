@@ -153,32 +153,37 @@ def _specifications(source: Source) -> Iterator[tuple[Located, str]]:
 
 def _parse(specification: str) -> tuple[str, tuple[str, str] | None]:
     """The name in one --secret specification, or what is wrong with it and the hint."""
-    first, *options = specification.split(",")
-    name = ""
-    if "=" in first:
-        options = [first, *options]
-    else:
-        name = first
+    name, *options = specification.split(",")
+    if "=" in name:
+        name, options = "", [name, *options]
     for option in options:
         key, _, value = option.partition("=")
-        if key not in _OPTIONS:
-            near = difflib.get_close_matches(key, _OPTIONS, n=1)
-            hint = f"did you mean {near[0]}=?" if near else f"known: {', '.join(_OPTIONS)}"
-            return "", (f"Secret= has no option {key!r}", hint)
-        if key == "source":
-            name = value
-        if wrong := _wrong_value(key, value):
-            return "", (wrong, "")
+        if wrong := _wrong_option(key, value):
+            return "", wrong
+        name = value if key == "source" else name
+    return name, _wrong_name(name, specification)
+
+
+def _wrong_name(name: str, specification: str) -> tuple[str, str] | None:
     if not name:
-        return "", (f"{specification!r} names no secret", "options follow a comma: NAME,type=env")
+        return f"{specification!r} names no secret", "options follow a comma: NAME,type=env"
     if _NAME.fullmatch(name) is None:
-        return "", (f"{name!r} is not the name of a Podman secret", "")
+        return f"{name!r} is not the name of a Podman secret", ""
     if _FOREIGN_SPECIFIER.search(name):
-        return "", (
+        return (
             f"{name!r}: only %i, %I, %j, %J, %p, %P, %n, %N can be in a secret's name",
             "write %% for a percent sign",
         )
-    return name, None
+    return None
+
+
+def _wrong_option(key: str, value: str) -> tuple[str, str] | None:
+    if key not in _OPTIONS:
+        near = difflib.get_close_matches(key, _OPTIONS, n=1)
+        hint = f"did you mean {near[0]}=?" if near else f"known: {', '.join(_OPTIONS)}"
+        return f"Secret= has no option {key!r}", hint
+    wrong = _wrong_value(key, value)
+    return (wrong, "") if wrong else None
 
 
 def _wrong_value(key: str, value: str) -> str:

@@ -48,6 +48,16 @@ class Source:
         """The name of the quadlet's own section."""
         return quadlet.SECTIONS[self.kind]
 
+    @property
+    def unit(self) -> str:
+        """The unit that quadlet makes of it, as the manual says; what it made counts more."""
+        given = self.last(self.section, "ServiceName")
+        stem = given or self.name.rpartition(".")[0]
+        if given or self.kind in ("container", "kube"):
+            return f"{stem}.service"
+        prefix, at, instance = stem.partition("@")
+        return f"{prefix}-{self.kind}{at}{instance}.service"
+
     def files(self) -> Iterator[tuple[str, UnitFile]]:
         """The quadlet and its drop-ins, in the order in which they count."""
         yield self.path, self.file
