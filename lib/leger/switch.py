@@ -1,6 +1,6 @@
 """Switching from one generation to another, so that at no moment half of a change is in place.
 
-The order: images → the generation's files, durable → switch.json → stop under the old
+The order: data/NAME, images → the generation's files, durable → switch.json → stop under the old
 definitions → units.json replaced (the commit point) → `current`, the host's own files → reload →
 restart and start → quiet time → confirmed, or back to the units of before as a new generation.
 Killed before the commit point, `recover` starts again what was stopped; after it, it goes on.
@@ -13,7 +13,18 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from leger import adoption, changes, disk, generation, images, judge, podman, removal, switchfile
+from leger import (
+    adoption,
+    changes,
+    data,
+    disk,
+    generation,
+    images,
+    judge,
+    podman,
+    removal,
+    switchfile,
+)
 from leger.changes import Changes
 from leger.errors import LegerError
 from leger.generation import EMPTY, Current, Generation, Point
@@ -95,6 +106,7 @@ def switch(
     Returns the confirmed generation. Raises NotHealthyError after it went back,
     InterruptedSwitchError when the host shuts down, LegerError when nothing was changed.
     """
+    _provide_data(host.scope, old, new.compiled)
     images.provide(_touched(new.compiled, planned), host.report)
     saved = new.save(host.scope)
     todo = Switch(
@@ -257,6 +269,14 @@ def _restore_side(scope: Scope, todo: Switch) -> bool:
     else:
         scope.units.unlink(missing_ok=True)
     return committed
+
+
+def _provide_data(scope: Scope, old: Generation | None, new: Compiled) -> None:
+    """Make what the trees that are new expect of the host."""
+    known = {built.tree.path for built in old.compiled.deployments.values()} if old else set()
+    for built in new.deployments.values():
+        if built.tree.path not in known:
+            data.provide(scope, built.name, built.tree)
 
 
 def _touched(compiled: Compiled, planned: Changes) -> list[Unit]:
