@@ -30,7 +30,7 @@ def _by_make(machine: Machine) -> None:
     machine.sh(
         "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload\n"
         "systemctl preset legerd.socket legerd-users.socket legerd-keygen.service legerd.service "
-        "leger-settle.service podman.socket\n"
+        "leger-settle.service\n"
         "systemctl --global preset leger-settle.service\n"
     )
 

@@ -102,6 +102,9 @@ def _file_systems(share: str) -> None:
     _mount("cgroup2", "sys/fs/cgroup", "cgroup2", safe, "nsdelegate")
     _mount("tmpfs", "dev", "tmpfs", NOSUID, "mode=755")
     _mount("tmpfs", "run", "tmpfs", NOSUID | NODEV, "mode=755")
+    # systemd would mount it anyway, but wait a second: when the mount table has changed five
+    # times it looks away that long, and other mounts are masked in the images for that reason.
+    _mount("tmpfs", "tmp", "tmpfs", NOSUID | NODEV, "mode=1777")
     for folder in ("dev/pts", "dev/shm", "dev/net", "run/lock", "run/.proc"):
         os.mkdir(folder, 0o755)
     _mount("devpts", "dev/pts", "devpts", 0, "newinstance,ptmxmode=0666,mode=620,gid=5")
