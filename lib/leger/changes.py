@@ -204,7 +204,8 @@ class _Comparison:
         return [
             pod
             for pod in sorted(pods)
-            if all(
+            if self._stoppable(pod)
+            and all(
                 name in self.why
                 for name, member in self.old.items()
                 if member.unit.pod == pod and self._stoppable(name)
@@ -224,11 +225,9 @@ class _Comparison:
         return found
 
     def _stopping_with(self, name: str) -> list[str]:
-        ours = [
-            other
-            for other, member in self.old.items()
-            if name in member.unit.depends and self.old[name].unit.kind in _PASSED_ON
-        ]
+        ours = []
+        if name in self.old and self.old[name].unit.kind in _PASSED_ON:
+            ours = [other for other, one in self.old.items() if name in one.unit.depends]
         return sorted({*ours, *self.stopped_with(name)})
 
     def _networks(self) -> Iterable[str]:
