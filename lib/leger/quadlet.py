@@ -51,7 +51,8 @@ def find() -> Path:
 
 def is_quadlet(path: str) -> bool:
     """Whether quadlet would load a file of this name."""
-    return path.rpartition(".")[2] in SUFFIXES
+    _, dot, suffix = path.rpartition("/")[2].rpartition(".")
+    return bool(dot) and suffix in SUFFIXES
 
 
 def kind(path: str) -> str:
