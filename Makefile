@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 JOBS ?= 3
+TYPED := tests/conftest.py tests/machine tests/machine_tests tests/packaging tests/system bench tools
 VENV := .venv/bin
 export PYTHON
 
@@ -25,7 +26,8 @@ lint:           ## ruff, mypy and import-linter
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
-	$(VENV)/lint-imports
+	$(VENV)/mypy $(TYPED)
+	@PYTHONPATH=lib:generator:hooks:. $(VENV)/lint-imports | sed -n '/^Analyzed/,$$p'; exit $${PIPESTATUS[0]}
 
 soak: export LEGER_SOAK = 1
 soak: test      ## the tests with their long series run whole: hours

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import coverage
 import pytest
-from machine import SUITES, Machine, why_not
+from machine import SUITES, Machine, quadlet_binary, why_not
 
 MACHINE_FIXTURES = {"machine", "leger_machine", "shared_machine", "new_machine"}
 SOAK = os.environ.get("LEGER_SOAK") == "1"
@@ -90,6 +90,15 @@ def machines_allowed() -> None:
         if os.environ.get("CI"):
             pytest.fail(f"CI must run the tests with machines: {reason}", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.fixture
+def quadlet(machines_allowed: None, suite: str) -> Path:
+    """The quadlet of the suite's podman, run on this host."""
+    program = quadlet_binary(suite)
+    if program is None:
+        pytest.skip(f"the quadlet of {suite} does not run on this host")
+    return program
 
 
 @pytest.fixture

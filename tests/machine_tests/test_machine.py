@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from machine import CommandError, Machine, MachineError, collect, machines, quadlet_binary
+from machine import CommandError, Machine, MachineError, collect, machines
 from machine.host import loop_devices
 
 
@@ -161,11 +161,7 @@ def test_share_is_seen_and_read_only(new_machine: Callable[..., Machine], tmp_pa
     assert machine.run("touch", "/srv/host/new", check=False).code != 0
 
 
-def test_the_quadlet_of_each_suite_runs_on_the_host(
-    machines_allowed: None, suite: str, tmp_path: Path
-) -> None:
-    quadlet = quadlet_binary(suite)
-    assert quadlet is not None
+def test_the_quadlet_of_each_suite_runs_on_the_host(quadlet: Path, tmp_path: Path) -> None:
     (tmp_path / "web.container").write_text("[Container]\nImage=localhost/hello:1\n")
     done = subprocess.run(
         [quadlet, "-dryrun"], env={"QUADLET_UNIT_DIRS": str(tmp_path)}, capture_output=True
