@@ -42,10 +42,12 @@ def random_key() -> bytes:
 def hchacha20(key: bytes, nonce: bytes) -> bytes:
     """The subkey (32 bytes) of a key (32 bytes) and the first 16 bytes of an XChaCha20 nonce."""
     block = Cipher(ChaCha20(key, nonce), mode=None).encryptor().update(_ZEROS)
-    first = (a - b & _MASK for a, b in zip(_WORDS.unpack_from(block, 0), _CONSTANTS, strict=True))
-    inputs = _WORDS.unpack(nonce)
-    last = (a - b & _MASK for a, b in zip(_WORDS.unpack_from(block, 48), inputs, strict=True))
-    return _WORDS.pack(*first) + _WORDS.pack(*last)
+    a, b, c, d = _WORDS.unpack_from(block)
+    e, f, g, h = _WORDS.unpack_from(block, 48)
+    p, q, r, s = _CONSTANTS
+    t, u, v, w = _WORDS.unpack(nonce)
+    first = _WORDS.pack(a - p & _MASK, b - q & _MASK, c - r & _MASK, d - s & _MASK)
+    return first + _WORDS.pack(e - t & _MASK, f - u & _MASK, g - v & _MASK, h - w & _MASK)
 
 
 def encrypt(key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:

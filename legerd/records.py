@@ -26,6 +26,8 @@ ID_BYTES = 16
 HEAD, SECRET, VERSION = 0, 1, 2
 TAGS = 5
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_DECODER = json.JSONDecoder()
 _PLACE = struct.Struct(">BIB")
 _LENGTHS = struct.Struct(">IQ")
 _HEAD = struct.Struct(">QQ32s")
@@ -95,11 +97,14 @@ class Codec:
         return int.from_bytes(hmac.digest(self._rows, data, "sha256"))
 
     def secret_row(self, secret: Secret) -> Row:
-        """The row of a secret's name and state, without its versions."""
+        """The row of a secret's name and state, without its versions.
+
+        `latest` is not in it, since it is the highest number of the versions and the deleted: so
+        a put adds one row and changes none.
+        """
         header = {
             "name": secret.name,
             "active": secret.active,
-            "latest": secret.latest,
             "deleted": sorted(secret.deleted),
         }
         key = Key(SECRET, secret.id)
@@ -108,12 +113,13 @@ class Codec:
     def secret(self, row: Row, versions: Mapping[int, Version]) -> Secret:
         """The secret of its row and its versions; StoreCorrupt if they do not fit together."""
         header, _ = self._unseal(row.key, row.box)
+        deleted = frozenset(header["deleted"])
         secret = Secret(
             name=str(header["name"]),
             versions=versions,
             active=int(header["active"]),
-            latest=int(header["latest"]),
-            deleted=frozenset(header["deleted"]),
+            latest=max((*versions, *deleted), default=0),
+            deleted=deleted,
             id=row.key.id,
         )
         if row.lookup != self.lookup(secret.name) or secret.active not in versions:
@@ -158,7 +164,7 @@ class Codec:
         return self._context + _PLACE.pack(key.kind, key.version, len(key.id)) + key.id
 
     def _seal(self, key: Key, header: Mapping[str, object], value: bytes = b"") -> bytes:
-        text = json.dumps(header, separators=(",", ":")).encode()
+        text = _ENCODER.encode(header).encode()
         data = b"".join((_LENGTHS.pack(len(text), len(value)), text, value))
         padded = data.ljust(size_class(len(data)), b"\0")
         return crypto.seal(self._records, padded, self._associated(key))
@@ -170,7 +176,8 @@ class Codec:
             raise StoreCorrupt(f"a record of kind {key.kind} is not authentic") from None
         header, value = _LENGTHS.unpack_from(data)
         middle = _LENGTHS.size + header
-        return json.loads(data[_LENGTHS.size : middle]), data[middle : middle + value]
+        text = data[_LENGTHS.size : middle].decode()
+        return _DECODER.decode(text), data[middle : middle + value]
 
 
 def size_class(size: int) -> int:

@@ -237,12 +237,14 @@ def _decide(batch: Sequence[_Ticket], snapshot: Snapshot) -> tuple[Snapshot, dic
 def _items(change: Change, after: Secret | None) -> dict[Key, Item]:
     """The rows that a change makes (what is to be in them) and unmakes (None)."""
     items: dict[Key, Item] = {}
-    if change.before is not None:
-        items[Key(SECRET, change.before.id)] = None
+    before = change.before
+    if before is not None:
         for number in change.removed:
-            items[Key(VERSION, change.before.id, number)] = None
-    if after is not None:
+            items[Key(VERSION, before.id, number)] = None
+    if after is None:
+        return items if before is None else {**items, Key(SECRET, before.id): None}
+    if before is None or (before.active, before.deleted) != (after.active, after.deleted):
         items[Key(SECRET, after.id)] = after
-        for number in change.added:
-            items[Key(VERSION, after.id, number)] = after.versions[number]
+    for number in change.added:
+        items[Key(VERSION, after.id, number)] = after.versions[number]
     return items

@@ -184,7 +184,7 @@ def test_each_row_replayed(folder: Path):
     old, before = files(folder), dict(rows(folder))
     with opened(folder) as store:
         store.activate("a", 1)
-        store.put("b", b"later", "me")
+        store.activate("b", store.put("b", b"later", "me"))
         store.set_recovery(RECOVERY.public.raw)
         told = answers(store)
     new, after = files(folder), dict(rows(folder))
