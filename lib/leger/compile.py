@@ -199,11 +199,12 @@ class Compiler:
                 self.faults.append(Fault(source.deployment, message, source.path))
 
     def _quadlet_units(self, made: units_.Rendered) -> None:
+        places = {name: units_.Place.of(name, item.tree) for name, item in self.prepared.items()}
         for source in self.inside.sources:
             tree = self.prepared[source.deployment].tree
             name = made.by_file.get(source.name)
             if name and f"SourcePath={tree.path}/{source.path}\n" in f"{made.units[name]}\n":
-                unit = units_.quadlet_unit(source.deployment, tree, source.path, name, made)
+                unit = units_.quadlet_unit(places[source.deployment], source.path, name, made)
                 self.units.append(unit)
                 self.by_source[source.deployment, source.path] = unit
 

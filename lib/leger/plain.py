@@ -67,10 +67,10 @@ class _Reader:
         good = {path: target for path, target in links.items() if is_link(path, target)}
         for path in sorted(links.keys() - good.keys()):
             self._fault(self.places.get(path, ""), f"cannot be installed as {path!r}")
+        wanted = units.installed(good)
+        place = units.Place.of(self.deployment, self.tree)
         found = {
-            name: units.plain_unit(
-                self.deployment, self.tree, self.places[name], self.texts[name], good
-            )
+            name: units.plain_unit(place, self.places[name], self.texts[name], wanted)
             for name in sorted(made)
         }
         dropins = {name: text for name, text in self.texts.items() if "/" in name}

@@ -1,0 +1,207 @@
+"""What the host's quadlet and the checks make of repositories that are right."""
+
+import pytest
+from repositories import FIXTURES, content, place, shown
+
+EVERYTHING = FIXTURES / "everything"
+IMAGE = "[Container]\nImage=localhost/hello:1\n"
+
+
+@pytest.fixture
+def everything(prepared, compiled, scope):
+    item = prepared("everything", content(EVERYTHING), values={"title": "Hello"})
+    result = compiled(item)
+    assert shown(result.faults) == []
+    return result
+
+
+def built(result, name="everything"):
+    return result.deployments[name]
+
+
+def test_every_kind_gives_its_unit(everything):
+    kinds = {unit.name: unit.kind for unit in built(everything).units.values()}
+    assert kinds == {
+        "app.service": "kube",
+        "cache.service": "container",
+        "front-pod.service": "pod",
+        "hello-image.service": "image",
+        "inner-network.service": "network",
+        "job.service": "plain",
+        "job.timer": "plain",
+        "made-build.service": "build",
+        "one-volume.service": "volume",
+        "store-volume.service": "volume",
+        "two.service": "container",
+        "web.service": "container",
+        "worker@.service": "container",
+        "worker@1.service": "container",
+    }
+
+
+def test_a_unit_knows_what_it_reads_and_needs(everything):
+    web = built(everything).units["web.service"]
+    assert web.inputs == ("web/conf", "web/page.html", "web/web.env")
+    assert web.depends == ("front-pod.service", "store-volume.service")
+    assert (web.pod, web.resource, web.wanted) == ("front-pod.service", "systemd-web", True)
+    assert built(everything).units["app.service"].inputs == ("app.yaml",)
+    assert built(everything).units["made-build.service"].inputs == ("made",)
+    assert built(everything).units["cache.service"].depends == (
+        "made-build.service",
+        "inner-network.service",
+    )
+    assert built(everything).units["worker@.service"].instances == ("worker@1.service",)
+    assert built(everything).units["inner-network.service"].resource == "inner"
+
+
+def test_secrets_in_every_spelling_reach_the_hook(everything):
+    assert everything.files["web.service.d/00-leger.conf"]["hook"] == [
+        "db-password=everything/db-password",
+        "api-key=everything/api-key",
+        "third=everything/other:3",
+        "fifth=everything/fifth",
+        "fourth=everything/fourth",
+    ]
+    assert everything.files["app.service.d/00-leger.conf"]["hook"] == [
+        "database/password=everything/database/password",
+        "bundle/token=everything/bundle/token",
+    ]
+    assert everything.files["worker@.service.d/00-leger.conf"]["hook"] == [
+        "worker-%i=everything/worker-%i"
+    ]
+    assert "cache.service.d/00-leger.conf" not in everything.files
+
+
+def test_bindings_name_instances_versions_and_what_may_be_missing(everything):
+    bound = {item.podman: item for item in built(everything).bindings}
+    assert (bound["third"].legerd, bound["third"].version) == ("everything/other", 3)
+    assert bound["worker-1"].units == ("worker@1.service",)
+    assert not bound["api-key"].required
+    assert bound["db-password"].required
+
+
+def test_plain_units_and_their_install_section_are_deployed(everything):
+    assert everything.links["timers.target.wants/job.timer"] == "../job.timer"
+    assert everything.files["web.service.d/restart.conf"]["text"] == "[Service]\nRestartSec=2\n"
+    assert everything.links["multi-user.target.wants/web.service"] == "../web.service"
+
+
+def test_shared_drop_ins_reach_their_own_deployment_only(prepared, compiled):
+    first = prepared("first", {"a.container": IMAGE, "container.d/x.conf": "[Container]\nUser=7\n"})
+    second = prepared("second", {"b.container": IMAGE})
+    result = compiled(first, second)
+    assert shown(result.faults) == []
+    assert "--user 7" in built(result, "first").units["a.service"].text
+    assert "--user 7" not in built(result, "second").units["b.service"].text
+
+
+def test_the_hosts_drop_ins_for_a_type_change_nothing(prepared, compiled, scope):
+    folder = scope.quadlet_folders[1]
+    place(folder / "container.d/x.conf", "[Container]\nUser=7\n")
+    place(folder / "own.container", IMAGE)
+    result = compiled(prepared("web", {"a.container": IMAGE}))
+    assert shown(result.faults) == []
+    assert "--user 7" not in built(result, "web").units["a.service"].text
+
+
+def test_what_a_tree_refers_to_on_the_host_resolves_and_is_not_taken(prepared, compiled, scope):
+    place(scope.quadlet_folders[1] / "own.network", "[Network]\n")
+    place(scope.quadlet_folders[1] / "bad.container", "[Container\n")
+    place(scope.quadlet_folders[1] / "users/u.container", IMAGE)
+    result = compiled(prepared("web", {"a.container": f"{IMAGE}Network=own.network\n"}))
+    assert shown(result.faults) == []
+    assert set(result.files) == {"a.service"}
+    assert len(result.search) == 1
+
+
+def test_a_quadlet_of_the_host_keeps_its_name_until_it_is_adopted(prepared, compiled, scope):
+    theirs = scope.quadlet_folders[1] / "a.container"
+    place(theirs, f"{IMAGE}User=7\n")
+    item = prepared("web", {"a.container": IMAGE})
+    assert shown(compiled(item).faults) == [f"web: a.container: the host has {theirs}"]
+    result = compiled(item, adopt=["web"])
+    assert shown(result.faults) == []
+    assert built(result, "web").adopted == (theirs,)
+    assert "--user 7" not in built(result, "web").units["a.service"].text
+
+
+def test_a_unit_of_the_host_keeps_its_name_unless_the_host_says_so(prepared, compiled, scope):
+    folder = scope.etc.parent.parent / "usr/lib/systemd/system"
+    place(folder / "a.service", "[Service]\n")
+    item = prepared("web", {"a.container": IMAGE})
+    fault = f"web: a.container: makes a.service, which the host has in {folder}"
+    assert shown(compiled(item).faults) == [fault]
+    allowed = prepared("web", {"a.container": IMAGE}, replaces=("a.service",))
+    assert shown(compiled(allowed).faults) == []
+
+
+def test_two_deployments_with_one_name_are_refused(prepared, compiled):
+    first = prepared("first", {"a.container": IMAGE})
+    second = prepared("second", {"a.container": IMAGE})
+    assert "second: a.container: deployment first has a a.container too" in shown(
+        compiled(first, second).faults
+    )
+
+
+def test_one_podman_secret_of_two_values_is_refused(prepared, compiled):
+    first = prepared("first", {"a.container": f"{IMAGE}Secret=db\n"})
+    second = prepared("second", {"b.container": f"{IMAGE}Secret=db\n"})
+    assert shown(compiled(first, second).faults) == [
+        "second: Podman secret 'db' is bound to 'second/db' and by deployment first to 'first/db'"
+    ]
+    shared = prepared("second", {"b.container": f"{IMAGE}Secret=db\n"}, secrets={"db": "first/db"})
+    assert shown(compiled(first, shared).faults) == []
+
+
+def test_a_fault_in_one_deployment_leaves_the_others_units(prepared, compiled):
+    good = prepared("good", {"a.container": IMAGE})
+    bad = prepared("bad", {"b.container": "[Container\n", "c.container": IMAGE})
+    result = compiled(good, bad)
+    assert {fault.deployment for fault in result.faults} == {"bad"}
+    assert "a.service" in built(result, "good").units
+
+
+def test_the_same_content_in_a_new_tree_gives_the_same_normal_text(prepared, compiled):
+    files = {
+        "a.container": f"{IMAGE}Volume=./conf dir:/c:ro\nEnvironmentFile=./a.env\n",
+        "conf dir/x": "1",
+        "a.env": "A=1\n",
+    }
+    before = built(compiled(prepared("web", files)), "web")
+    after = built(compiled(prepared("web", {**files, "README": "new"})), "web")
+    assert before.tree.path != after.tree.path
+    assert before.units["a.service"].text != after.units["a.service"].text
+    assert before.units["a.service"].normal == after.units["a.service"].normal
+    assert before.units["a.service"].inputs == ("a.env", "conf dir")
+
+
+def test_deployments_that_refer_to_each_other_are_known(prepared, compiled):
+    network = prepared("base", {"shared.network": "[Network]\n"})
+    user = prepared("web", {"a.container": f"{IMAGE}Network=shared.network\n"})
+    result = compiled(network, user)
+    assert built(result, "web").refers == frozenset({"base"})
+    assert built(result, "base").refers == frozenset()
+
+
+def test_service_name_is_what_quadlet_made(prepared, compiled):
+    result = compiled(prepared("web", {"a.container": f"{IMAGE}ServiceName=other\n"}))
+    assert list(built(result, "web").units) == ["other.service"]
+
+
+def test_units_json_takes_what_is_compiled(everything):
+    from leger_generator import plan
+
+    files = {
+        path: plan.File(entry["text"], entry["deployment"], entry.get("hook"))
+        for path, entry in everything.files.items()
+    }
+    written = plan.Plan(
+        1,
+        "system",
+        quadlet=everything.quadlet,
+        deployments={"everything": {"store": str(built(everything).tree.path), "commit": "0"}},
+        search=everything.search,
+        files=files,
+        links=everything.links,
+    )
+    assert plan.decode(plan.encode(written)).problems == ()
