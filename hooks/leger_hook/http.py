@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leger_hook.outcomes import Unreachable
+from leger_hook.outcomes import BrokenOff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def request(
     body: bytes | None,
     headers: Mapping[str, str],
 ) -> tuple[int, bytes]:
-    """The status and body of the answer; Unreachable if the other side breaks off."""
+    """The status and body of the answer; BrokenOff if the other side closes early."""
     import http.client
 
     try:
@@ -37,7 +37,7 @@ def request(
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"broken off: {type(error).__name__}") from error
+        raise BrokenOff(f"broken off: {type(error).__name__}") from error
 
 
 def quoted(text: str) -> str:

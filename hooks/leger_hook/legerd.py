@@ -8,7 +8,7 @@ import os
 import time
 
 from leger_hook.http import connect, request
-from leger_hook.outcomes import Failure, Unreachable, say
+from leger_hook.outcomes import BrokenOff, Failure, Unreachable, say
 from leger_hook.secrets import TAG, Answer, Part, Stored, base64
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ def _ask(path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes
     """POST to legerd; once more if it was just going down as we came."""
     try:
         return request(connect(path), "POST", "/api/leger/fetch", body, headers)
-    except Unreachable:
+    except BrokenOff:
         time.sleep(0.2)
         return request(connect(path), "POST", "/api/leger/fetch", body, headers)
 

@@ -61,6 +61,7 @@ class Hook:
             self._limit(FETCH_SECONDS, Unreachable(f"no answer in {FETCH_SECONDS:g} s"))
             answers = fetch(options, stored)
         except Unreachable as error:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             go_on_without_legerd(options, stored, str(error))
             return
         busy = f"podman.service gave no answer; run: {options.systemctl} status podman.service"
@@ -74,7 +75,7 @@ class Hook:
         """Raise `error`, wherever we are, when `seconds` have passed since the start."""
         self.error = error
         left = self.began + seconds - time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001), 1.0)
 
     def _alarm(self, *_: object) -> None:
         raise self.error

@@ -13,6 +13,10 @@ class Unreachable(Exception):  # noqa: N818
     """legerd gave no answer that can be used."""
 
 
+class BrokenOff(Unreachable):
+    """The other side closed the connection, as one does that is just being restarted."""
+
+
 class StoreError(Exception):
     """Podman refused to read or write its secrets."""
 

@@ -8,7 +8,7 @@ import signal
 
 from leger_hook.decide import refuse_foreign
 from leger_hook.http import connect, quoted, request
-from leger_hook.outcomes import Failure, StoreError, StoreSetAside, Unreachable
+from leger_hook.outcomes import BrokenOff, Failure, StoreError, StoreSetAside
 from leger_hook.secrets import Change, Part, Stored
 from leger_hook.store import drop_stale, make_durable, set_aside
 
@@ -113,7 +113,7 @@ class Podman:
                 self._connection, method, f"/v5.0.0/libpod/{path}", body, headers
             )
             content = json.loads(answer)
-        except (Unreachable, ValueError) as error:
+        except (BrokenOff, ValueError) as error:
             raise Failure(
                 f"{self._options.podman}: podman broke off;"
                 f" run: {self._options.systemctl} status podman.service"
