@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import posixpath
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ from legerd.service import Fetched, Info, Service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
+
+_FOREIGN = "/ foreign"
 
 Environment = dict[str, Any]
 Identify = Callable[[Environment], Caller]
@@ -131,9 +133,11 @@ def _fetched_json(answer: Fetched) -> str:
     )
 
 
-def make_app(service: Service, identify: Identify) -> WSGIApplication:
+def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) -> WSGIApplication:
     """The WSGI application over `service`; `identify` tells who sent a request.
 
+    `hosts` are the names by which a TCP listener may be asked (a browser that was sent here by a
+    foreign name is refused); none means that any will do, as on a unix socket.
     It expects the request's path, undecoded slashes and all, as environ["legerd.path"].
     """
     app = bottle.Bottle()
@@ -142,6 +146,7 @@ def make_app(service: Service, identify: Identify) -> WSGIApplication:
         answer = partial(_answer, service, identify, kind, call)
         app.route(path, method="ANY", callback=answer)
     app.route("/", method="ANY", callback=_page)
+    app.route(_FOREIGN, method="ANY", callback=partial(_plain, 403, "access denied"))
     app.route("/static/style.css", method="ANY", callback=_stylesheet)
     known = {*_CALLS, "/static/style.css"}
 
@@ -149,6 +154,8 @@ def make_app(service: Service, identify: Identify) -> WSGIApplication:
         path = environ.get("legerd.path", environ["PATH_INFO"])
         environ["legerd.path"] = path
         environ["PATH_INFO"] = path if path in known else "/"
+        if hosts and _host(environ.get("HTTP_HOST", "")) not in hosts:
+            environ["PATH_INFO"] = _FOREIGN
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             if environ.get("legerd.bare"):  # bottle always adds a Content-Type
@@ -219,6 +226,12 @@ def _clean(path: str) -> str:
     clean = posixpath.normpath(path.replace("//", "/"))
     clean = f"/{clean.lstrip('/')}"
     return f"{clean}/" if path.endswith("/") and clean != "/" else clean
+
+
+def _host(header: str) -> str:
+    """The name in a Host header: without port and brackets, in lower case, no trailing dot."""
+    name = header.rpartition("]")[0] if header.startswith("[") else header.partition(":")[0]
+    return name.strip("[").rstrip(".").lower()
 
 
 def _moved(path: str, method: str, query: str) -> bottle.HTTPResponse:

@@ -7,11 +7,12 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from leger.errors import LegerError, UsageError
 
 from legerd import commands, log, memory, server
-from legerd.api import Identify, make_app
+from legerd.api import make_app
 from legerd.audit import AuditLog
 from legerd.listeners import inherited
 from legerd.local import LocalCallers
@@ -22,6 +23,10 @@ from legerd.service import Service
 from legerd.store import Store
 from legerd.tailnet import TailnetCallers
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -56,7 +61,7 @@ def _serve(options: Options) -> None:
     service = Service(store, audit)
     limits = server.Limits(body=options.max_body)
     listeners = [
-        server.Listener(listening, make_app(service, _identify(listening, options)), limits)
+        server.Listener(listening, _application(service, listening, options), limits)
         for listening in sockets
     ]
     for listener in listeners:
@@ -92,10 +97,11 @@ def _sockets(options: Options) -> list[socket.socket]:
     return found
 
 
-def _identify(listening: socket.socket, options: Options) -> Identify:
+def _application(service: Service, listening: socket.socket, options: Options) -> WSGIApplication:
+    """What answers on `listening`: how callers are known depends on the socket's family."""
     if listening.family == socket.AF_UNIX:
-        return LocalCallers(PolicyFile(options.policy), options.host)
-    return TailnetCallers(options.tailscaled)
+        return make_app(service, LocalCallers(PolicyFile(options.policy), options.host))
+    return make_app(service, TailnetCallers(options.tailscaled), LOOPBACK)
 
 
 _COMMANDS: Mapping[str, Callable[[Options], None]] = {

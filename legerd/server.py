@@ -6,6 +6,7 @@ up another. Its loop buffers whole requests in memory (never in files) before a 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import socket
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MAX_BODY = 16 << 20
 MAX_HEADER = 64 << 10
 WORKERS = 16
-CONNECTIONS = 4096
+CONNECTIONS = 8192
 DRAIN_SECONDS = 5.0
 
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -110,6 +111,20 @@ class _Task(WSGITask):
             self.set_close_on_finish()
         super().execute()
 
+    def write(self, data: bytes) -> None:
+        """Send header and body as one, where both are there."""
+        if self.wrote_header or not data or not self.has_body:
+            super().write(data)
+            return
+        header = self.build_response_header()
+        self.wrote_header = True
+        if self.chunked_response:
+            self.channel.write_soon(header)
+            super().write(data)
+        else:
+            self.channel.write_soon(header + data)
+            self.content_bytes_written += len(data)
+
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["legerd.path"] = self.request.path
@@ -133,6 +148,29 @@ class _ErrorTask(ErrorTask):
         self.write(body)
 
 
+class _Shares:
+    """What each uid holds of a listener: connections, and bytes of requests not yet answered.
+
+    No single one (root apart) may have so much that others find no room.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._connections = limits.connections // 2
+        self._bytes = limits.body * 8
+        self._held: dict[int, list[int]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, uid: int, connections: int, size: int) -> bool:
+        """Count what came (or, negative, went); False if that is too much."""
+        with self._lock:
+            held = self._held.setdefault(uid, [0, 0])
+            held[0] += connections
+            held[1] += size
+            if held == [0, 0]:
+                del self._held[uid]
+            return uid == 0 or (held[0] <= self._connections and held[1] <= self._bytes)
+
+
 class _Channel(HTTPChannel):
     """A connection, its peer read from the kernel when it was accepted."""
 
@@ -145,14 +183,19 @@ class _Channel(HTTPChannel):
     def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self.peer: Peer | None = None
         self.began = 0.0
+        self._size = 0
+        self._gone = False
         if sock.family == socket.AF_UNIX:
-            try:
+            with contextlib.suppress(IdentityError, OSError):
                 self.peer = read_peer(sock)
-            except (IdentityError, OSError):
-                self.peer = None
         super().__init__(server, sock, *args, **kwargs)
+        if not self._count(1, 0):
+            self.will_close = True
 
     def received(self, data: bytes) -> bool:
+        if not self._count(0, len(data)):
+            self.will_close = True
+            return False
         done: bool = super().received(data)
         if self.request is None:
             self.began = 0.0
@@ -160,19 +203,37 @@ class _Channel(HTTPChannel):
             self.began = time.time()
         return done
 
+    def service(self) -> None:
+        super().service()
+        if not self.requests and self.request is None:
+            self._count(0, -self._size)
+
+    def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's name
+        super().del_channel(map)
+        if not self._gone:  # waitress may close twice
+            self._gone = True
+            self._count(-1, -self._size)
+
+    def _count(self, connections: int, size: int) -> bool:
+        self._size += size
+        uid = self.peer.uid if self.peer else -1
+        counted: bool = self.server.shares.add(uid, connections, size)
+        return counted
+
 
 class _Server:
-    """What our two servers add to waitress's: time limits and draining."""
+    """What our two servers add to waitress's: time limits, shares and draining."""
 
     channel_class: type[HTTPChannel] = _Channel
     draining = False
-    request_seconds = 60.0
+    limits: Limits
+    shares: _Shares
 
     def maintenance(self: Any, now: float) -> None:
         """Close connections that are silent, or that take too long for one request."""
         super().maintenance(now)  # type: ignore[misc]
         for channel in list(self.active_channels.values()):
-            if channel.began and now - channel.began > self.request_seconds:
+            if channel.began and now - channel.began > self.limits.request_seconds:
                 channel.will_close = True
 
 
@@ -204,7 +265,8 @@ class Listener:
             bind_socket=False,
             sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
         )
-        self._server.request_seconds = limits.request_seconds
+        self._server.limits = limits
+        self._server.shares = _Shares(limits)
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="legerd-listener", daemon=True)
 
@@ -223,7 +285,9 @@ class Listener:
         return not self._server.active_channels
 
     def stop(self) -> None:
-        """Close what is left and end the loop."""
+        """Close what is left and end the loop; a second time does nothing."""
+        if self._stopped:
+            return
         self._stopped = True
         self._server.pull_trigger()
         self._thread.join(timeout=5)
@@ -261,7 +325,7 @@ def _adjustments(limits: Limits, listening: socket.socket) -> Adjustments:
         recv_bytes=64 << 10,
         connection_limit=limits.connections,
         channel_timeout=int(limits.idle_seconds),
-        cleanup_interval=5,
+        cleanup_interval=1,
         asyncore_use_poll=True,
         clear_untrusted_proxy_headers=False,
         log_socket_errors=False,

@@ -75,11 +75,10 @@ def caller(whois: object, ip: str) -> Caller:
 
 def _rules(capabilities: dict[str, Any]) -> tuple[Rule, ...]:
     """The rules of the first of the two capabilities that has any; one bad rule spoils all."""
+    if not all(entries is None or isinstance(entries, list) for entries in capabilities.values()):
+        raise IdentityError("a capability of the wrong shape")
     for name in CAPABILITIES:
-        entries = capabilities.get(name)
-        if entries:
-            if not isinstance(entries, list):
-                raise IdentityError("a capability of the wrong shape")
+        if entries := capabilities.get(name):
             return tuple(map(_rule, entries))
     return ()
 

@@ -100,8 +100,10 @@ def serve(folder: Path, limits: server.Limits | None = None) -> Iterator[Served]
     app = make_app(Service(vault, audit), callers)
     listener = server.Listener(listening, app, limits or server.Limits())
     listener.start()
+    held = listening.dup()  # as systemd holds it
     try:
         yield Served(path, folder, vault, audit, listener)
     finally:
         listener.stop()
+        held.close()
         audit.close()
