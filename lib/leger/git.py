@@ -33,6 +33,7 @@ LINK = 0o120000
 FOLDER = 0o040000
 SUBMODULE = 0o160000
 _MEMORY = 4 << 30
+_ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]+)\0(.{20})", re.DOTALL)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _KEPT = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
@@ -196,11 +197,12 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
         return tree
 
     def _children(self, tree: bytes) -> list[tuple[bytes, int, str]]:
-        from git.objects.fun import tree_entries_from_data
-
         self._in_time()
-        data = self._repository.odb.stream(tree).read()
-        return [(id_, mode, str(name)) for id_, mode, name in tree_entries_from_data(data)]
+        data = bytes(self._repository.odb.stream(tree).read())
+        return [
+            (match[3], int(match[1], 8), match[2].decode(errors="surrogateescape"))
+            for match in _ENTRY.finditer(data)
+        ]
 
     def _in_time(self) -> None:
         if time.monotonic() > self._deadline:

@@ -1,0 +1,144 @@
+"""What a commit may hold: no path leaves, links stay inside, sizes are bounded."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from leger import checkout, git
+from leger.config import Limits
+from leger.deployment import Deployment
+from leger.errors import LegerError
+from leger.faults import FaultsError
+
+
+def read(scope, repository, folder="", limits=Limits()):  # noqa: B008
+    item = Deployment("web", str(repository.path))
+    commit = git.fetch(scope, item)
+    with git.Commit(git.Mirror.of(scope, item), commit) as source:
+        files = checkout.checkout(source, folder, "web", limits)
+        return {path: (file.mode, file.read()) for path, file in files.items()}
+
+
+def refused(scope, repository, **limits):
+    with pytest.raises(FaultsError) as caught:
+        read(scope, repository, limits=Limits(**limits))
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_a_folder_is_read_with_modes_and_links(scope, repository):
+    repository.commit({"other": "x", "web/a": "1", "web/b/run": "#!", "web/l": "-> b/run"})
+    (repository.path / "web/b/run").chmod(0o755)
+    repository.commit({})
+    assert read(scope, repository, "web") == {
+        "a": (0o644, b"1"),
+        "b/run": (0o755, b"#!"),
+        "l": (0o120777, b"b/run"),
+    }
+
+
+def test_a_folder_that_is_not_there_is_named(scope, repository):
+    commit = repository.commit({"a": "1"})
+    with pytest.raises(LegerError, match=f"commit {commit[:12]} has no folder 'web'"):
+        read(scope, repository, "web")
+
+
+def test_a_submodule_is_refused(scope, repository):
+    commit = repository.commit({"a": "1"})
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{commit},sub")
+    repository.git("commit", "-qm", "sub")
+    assert refused(scope, repository) == [
+        "web: sub: submodules are not deployed; put the files into the repository"
+    ]
+
+
+def plant(repository, name: bytes, mode: bytes = b"100644") -> None:
+    """Commit a tree that Git's own commands would not make."""
+    repository.commit({"a": "1"})
+    blob = repository.git("rev-parse", "HEAD:a")
+    entry = mode + b" " + name + b"\0" + bytes.fromhex(blob)
+    raw = repository.path / "raw"
+    raw.write_bytes(entry)
+    tree = repository.git("hash-object", "-t", "tree", "--literally", "-w", str(raw))
+    commit = repository.git("commit-tree", tree, "-m", "planted")
+    repository.git("update-ref", "refs/heads/main", commit)
+
+
+@pytest.mark.parametrize(
+    "name", [b"..", b".git", b".GIT", b"git~1", b"a/b/../../../x", b"/x", b"."]
+)
+def test_a_name_that_leaves_the_tree_is_refused(scope, repository, name):
+    plant(repository, name)
+    assert "this name leaves the tree or is Git's own" in refused(scope, repository)[0]
+
+
+@pytest.mark.parametrize("name", [b"a\x1b[2J", b"a\nb", b"\xff\xfe", "a\u202eb".encode()])
+def test_a_name_that_cannot_be_shown_is_refused(scope, repository, name):
+    plant(repository, name)
+    assert "control characters or is not UTF-8" in refused(scope, repository)[0]
+
+
+def test_a_mode_that_is_no_file_is_refused(scope, repository):
+    plant(repository, b"device", b"020666")
+    assert refused(scope, repository)[0].startswith("web: device: neither a file nor a link")
+
+
+def test_sizes_are_bounded_before_anything_is_unpacked(scope, repository):
+    repository.commit({"big": b"\0" * (3 << 20), "b": "1", "c": "2"})
+    assert refused(scope, repository, file_bytes=1 << 20) == ["web: big: larger than 1 MiB"]
+    assert refused(scope, repository, tree_bytes=2 << 20) == ["web: more than 2 MiB of files"]
+    assert refused(scope, repository, files=2) == ["web: more than 2 files"]
+
+
+def test_folders_in_folders_a_thousandfold_end(scope, repository):
+    """A tree of ten trees of ten trees: a few objects that are 10^8 files."""
+    repository.commit({"a": "1"})
+    child = f"100644 blob {repository.git('rev-parse', 'HEAD:a')}"
+    for _ in range(8):
+        raw = repository.path / "raw"
+        kind = child.split(" ")
+        entries = b"".join(
+            f"{kind[0].lstrip('0')} {name}\0".encode() + bytes.fromhex(kind[2])
+            for name in "abcdefghij"
+        )
+        raw.write_bytes(entries)
+        tree = repository.git("hash-object", "-t", "tree", "-w", str(raw))
+        child = f"40000 tree {tree}"
+    commit = repository.git("commit-tree", child.split(" ")[2], "-m", "bomb")
+    repository.git("update-ref", "refs/heads/main", commit)
+    assert refused(scope, repository, files=1000) == ["web: more than 1000 files"]
+
+
+parts = st.sampled_from(["a", "b", "c", "..", "."])
+targets = st.lists(parts, min_size=1, max_size=5).map("/".join)
+link_sets = st.dictionaries(st.sampled_from(["a", "b", "c/a", "c/b"]), targets, max_size=4)
+
+
+@given(link_sets, st.lists(parts, min_size=1, max_size=4).map("/".join))
+def test_links_are_resolved_as_the_kernel_does(tmp_path_factory, links, path):
+    root = tmp_path_factory.mktemp("links")
+    inside = root / "one/two/tree"
+    (inside / "c").mkdir(parents=True)
+    for name, target in links.items():
+        os.symlink(target, inside / name)
+    found = checkout.resolve(path, links)
+    try:
+        real = Path(os.path.realpath(inside / path, strict=True))
+    except OSError:
+        return
+    if found is None:
+        # Refused: it leaves the tree somewhere on its way, perhaps to come back.
+        return
+    assert real == inside / found
+
+
+@given(st.dictionaries(st.text("ab/.*?[", min_size=1, max_size=5), st.none(), max_size=5),
+       st.lists(st.text("ab/*", min_size=1, max_size=4), max_size=3))  # fmt: skip
+def test_excluding_removes_only(paths, patterns):
+    assert checkout.without(paths, patterns).keys() <= paths.keys()
+
+
+def test_patterns_exclude_files_folders_and_last_parts():
+    paths = dict.fromkeys(["a/b.md", "docs/x/y", "web.container", "docs2/z"])
+    assert list(checkout.without(paths, ["*.md", "docs/"])) == ["web.container", "docs2/z"]
