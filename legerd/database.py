@@ -40,9 +40,10 @@ _VAULT = """CREATE TABLE vault (
 )"""
 _RECORD = """CREATE TABLE record (
     place INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key BLOB NOT NULL, version INTEGER NOT NULL,
-    lookup BLOB UNIQUE, box BLOB NOT NULL
+    lookup BLOB, box BLOB NOT NULL
 )"""
-_SCHEMA = (_VAULT, _RECORD)
+_LOOKUP = "CREATE UNIQUE INDEX record_lookup ON record (lookup) WHERE lookup IS NOT NULL"
+_SCHEMA = (_VAULT, _RECORD, _LOOKUP)
 _HINT = "restore a backup: legerd restore"
 _RECORDS = "SELECT place, kind, key, version, lookup, box FROM record"
 

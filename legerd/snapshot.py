@@ -1,7 +1,7 @@
 """An immutable map of all secrets, of which a changed copy costs the same however many there are.
 
-Two levels: a tuple of buckets, each a small dict that is never changed once it is in a snapshot. A
-change copies the tuple and one bucket: with 10,000 secrets 256 pointers and about 40 entries.
+Two levels: a list of buckets, each a small dict; neither is changed once it is in a snapshot. A
+change copies the list and one bucket: with 10,000 secrets 256 pointers and about 40 entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Snapshot(Mapping[str, Secret]):
         buckets: list[dict[str, Secret]] = [{} for _ in range(_BUCKETS)]
         for name, secret in secrets.items():
             buckets[hash(name) % _BUCKETS][name] = secret
-        self._buckets = tuple(buckets)
+        self._buckets = buckets
         self._size = len(secrets)
         self._names: tuple[str, ...] | None = None
         self.sequence = sequence
@@ -54,7 +54,8 @@ class Snapshot(Mapping[str, Secret]):
         if secret is not None:
             bucket[name] = secret
         copy = self.numbered(sequence)
-        copy._buckets = (*self._buckets[:place], bucket, *self._buckets[place + 1 :])
+        copy._buckets = self._buckets.copy()
+        copy._buckets[place] = bucket
         if known != (secret is not None):
             copy._size += 1 - 2 * known
             copy._names = None
