@@ -2,7 +2,7 @@
 of GitPython.
 
 What talks to a remote runs through the processes door, because GitPython can neither limit what
-Git writes nor end its children (docs/adr/0012-git-within-limits.md); what reads the mirror is
+Git writes nor end its children (docs/adr/0007-git-within-limits.md); what reads the mirror is
 GitPython's. Nothing is ever checked out by Git: no hooks, filters, attributes or submodules run.
 """
 
@@ -75,12 +75,7 @@ class Summary:
     when: int
 
 
-def fetch(
-    scope: Scope,
-    deployment: Deployment,
-    limits: Limits | None = None,
-    protocols: tuple[str, ...] = PROTOCOLS,
-) -> str:
+def fetch(scope: Scope, deployment: Deployment, limits: Limits | None = None) -> str:
     """Bring the deployment's mirror up to date; the full id of the commit that its ref names.
 
     One round trip when there is nothing new. Raises FetchError.
@@ -88,7 +83,7 @@ def fetch(
     limits = limits or config.load(scope).limits
     mirror = Mirror.of(scope, deployment)
     with disk.lock(mirror.path.with_suffix(".lock")):
-        return _Fetch(mirror, limits, protocols).commit(deployment)
+        return Fetch(mirror, limits).commit(deployment)
 
 
 def folder(scope: Scope, deployment: Deployment) -> str:
@@ -209,16 +204,19 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
             raise LegerError(f"commit {self._commit.hexsha[:12]}: takes too long to read")
 
 
-class _Fetch:
-    """One fetch into one mirror."""
+class Fetch:
+    """One fetch into one mirror, which the caller has locked."""
 
-    def __init__(self, mirror: Mirror, limits: Limits, protocols: tuple[str, ...]) -> None:
+    def __init__(
+        self, mirror: Mirror, limits: Limits, protocols: tuple[str, ...] = PROTOCOLS
+    ) -> None:
         self.mirror = mirror
         self.limits = limits
         self.protocols = protocols
         self.deadline = time.monotonic() + limits.fetch_seconds
 
     def commit(self, deployment: Deployment) -> str:
+        """The commit that the deployment's ref names, brought into the mirror."""
         ref = deployment.ref
         self._prepare()
         if _COMMIT.fullmatch(ref):
@@ -278,13 +276,21 @@ class _Fetch:
         options = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"]
         try:
             self._git(["fetch", *options, "--", self.mirror.remote, *refspecs])
-        finally:
-            self._tidy()
+        except FetchError as error:
+            if self._tidy() >= self.limits.fetch_bytes:
+                raise _too_large(self.mirror.remote, self.limits) from error
+            raise
 
-    def _tidy(self) -> None:
-        """Remove what a killed fetch leaves, or each try would cost the limit anew."""
+    def _tidy(self) -> int:
+        """Remove what a killed fetch leaves, or each try would cost the limit anew.
+
+        Yields the size of the largest file: at the limit, it was the reason.
+        """
+        sizes = [0]
         for path in (self.mirror.path / "objects").glob("pack/tmp_*"):
-            path.unlink(missing_ok=True)
+            sizes.append(path.stat().st_size)
+            path.unlink()
+        return max(sizes)
 
     def _git(self, arguments: list[str], *, local: bool = False) -> bytes:
         limits = [f"--fsize={self.limits.fetch_bytes}", f"--as={_MEMORY}", "--core=0"]
@@ -305,21 +311,23 @@ class _Fetch:
                 hint="limits: {fetch-time: ...} in config.yaml allows more",
             ) from error
         if done.code != 0:
-            raise _refused(where, done, self.limits)
+            raise _refused(where, done)
         return done.stdout
 
 
-def _refused(where: str, done: processes.Completed, limits: Limits) -> FetchError:
+def _refused(where: str, done: processes.Completed) -> FetchError:
     text = shown(done.stderr.decode(errors="replace"))
     lines = ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines()]
-    if "signal 25" in text or "File too large" in text or "File size limit" in text:
-        return FetchError(
-            f"{where}: larger than {limits.fetch_bytes >> 20} MiB",
-            hint="limits: {fetch-size: ...} in config.yaml allows more",
-        )
     told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:"))]
     reason = (told or [line for line in lines if line] or [f"git ended with {done.code}"])[0]
     return FetchError(f"{where}: cannot be fetched: {reason}", hint=_hint(text))
+
+
+def _too_large(remote: str, limits: Limits) -> FetchError:
+    return FetchError(
+        f"{shown(remote)}: larger than {limits.fetch_bytes >> 20} MiB",
+        hint="limits: {fetch-size: ...} in config.yaml allows more",
+    )
 
 
 def _hint(text: str) -> str:

@@ -1,0 +1,192 @@
+"""Fetching into bare mirrors: incremental, within limits, deaf to the host's Git settings."""
+
+import http.server
+import os
+import socketserver
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from leger import git
+from leger.config import Limits
+from leger.deployment import Deployment
+from leger.git import FetchError, Mirror
+from repositories import Repository
+
+
+def web(repository, **settings):
+    return Deployment("web", str(repository.path), **settings)
+
+
+def test_the_default_branch_is_followed_whatever_its_name(scope, tmp_path):
+    repository = Repository(tmp_path / "r")
+    repository.git("checkout", "-q", "-b", "trunk")
+    first = repository.commit({"a": "1"})
+    assert git.fetch(scope, web(repository)) == first
+    second = repository.commit({"a": "2"})
+    assert git.fetch(scope, web(repository)) == second
+
+
+def test_branch_tag_and_commit_are_found(scope, repository):
+    first = repository.commit({"a": "1"})
+    repository.git("tag", "light")
+    repository.git("tag", "-a", "-m", "x", "heavy")
+    repository.git("branch", "feature/x")
+    repository.commit({"a": "2"})
+    for ref in ("light", "heavy", "feature/x", first):
+        assert git.fetch(scope, web(repository, ref=ref)) == first
+
+
+def test_a_branch_may_become_a_folder_of_branches(scope, repository):
+    first = repository.commit({"a": "1"})
+    repository.git("branch", "x")
+    assert git.fetch(scope, web(repository, ref="x")) == first
+    repository.git("branch", "-m", "x", "x/y")
+    assert git.fetch(scope, web(repository, ref="x/y")) == first
+
+
+def test_a_rewritten_branch_is_followed(scope, repository):
+    repository.commit({"a": "1"})
+    git.fetch(scope, web(repository))
+    repository.git("checkout", "-q", "--orphan", "new")
+    repository.commit({"a": "2"})
+    repository.git("branch", "-f", "main")
+    assert git.fetch(scope, web(repository)) == repository.git("rev-parse", "main")
+
+
+def test_what_is_not_there_is_named(scope, repository):
+    repository.commit({"a": "1"})
+    with pytest.raises(FetchError, match="has no branch or tag 'gone'"):
+        git.fetch(scope, web(repository, ref="gone"))
+    with pytest.raises(FetchError, match="cannot be fetched"):
+        git.fetch(scope, Deployment("web", "/nowhere"))
+    with pytest.raises(FetchError, match=f"has no commit {'1' * 40}"):
+        git.fetch(scope, web(repository, ref="1" * 40))
+
+
+def test_a_remote_that_is_gone_leaves_the_mirror_as_it_was(scope, repository):
+    commit = repository.commit({"a": "1"})
+    git.fetch(scope, web(repository))
+    repository.path.rename(repository.path.with_name("away"))
+    with pytest.raises(FetchError):
+        git.fetch(scope, web(repository))
+    with git.Commit(Mirror.of(scope, web(repository)), commit) as source:
+        assert [entry.path for entry in source.entries("")] == ["a"]
+        assert source.summary().subject == "change"
+
+
+def test_a_browsers_address_ends_its_branch_where_the_remote_says(scope, repository):
+    first = repository.commit({"web/a": "1"})
+    repository.git("branch", "feat/x")
+    item = Deployment("web", "https://host/o/r/tree/feat/x/web/conf")
+    mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
+    assert git.Fetch(mirror, Limits()).commit(item) == first
+    assert git.folder(scope, item) == "web/conf"
+
+
+def test_the_hosts_git_settings_do_not_count(scope, repository, tmp_path, monkeypatch):
+    commit = repository.commit({"a": "1"})
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(
+        f'[url "/nowhere"]\ninsteadOf = {repository.path}\n'
+        f"[core]\nfsmonitor = touch {tmp_path}/ran\n"
+    )
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("GIT_ALTERNATE_OBJECT_DIRECTORIES", "/nowhere")
+    assert git.fetch(scope, web(repository)) == commit
+    with git.Commit(Mirror.of(scope, web(repository)), commit) as source:
+        assert [entry.path for entry in source.entries("")] == ["a"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_other_protocols_are_refused_by_git_too(scope):
+    item = Deployment("web", "https://host/r")
+    for remote in ("http://127.0.0.1:1/r", "git://127.0.0.1/r", "ext::touch /tmp/x"):
+        with pytest.raises(FetchError, match="not allowed"):
+            git.Fetch(Mirror(remote, Mirror.of(scope, item).path), Limits()).commit(item)
+
+
+def test_a_repository_that_is_too_large_costs_no_more_than_the_limit(scope, repository, soak):
+    size = 2 << 30 if soak else 24 << 20
+    with (repository.path / "big").open("wb") as file:
+        for _ in range(size >> 20):
+            file.write(os.urandom(1 << 20))
+    repository.git("config", "core.compression", "0")
+    repository.commit({})
+    limit = size // 4
+    with pytest.raises(FetchError, match="larger than"):
+        git.fetch(scope, web(repository), Limits(fetch_bytes=limit))
+    mirror = Mirror.of(scope, web(repository)).path
+    assert sum(path.stat().st_size for path in mirror.rglob("*") if path.is_file()) < 1 << 20
+    assert git.fetch(scope, web(repository), Limits(fetch_bytes=size * 2))
+
+
+class Dripping(http.server.BaseHTTPRequestHandler):
+    """Answers a byte at a time, for ever."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(b"0")
+                self.wfile.flush()
+                time.sleep(0.1)
+        except OSError:
+            return
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+@pytest.fixture
+def dripping():
+    with Server(("127.0.0.1", 0), Dripping) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/r"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_drips_is_left_at_the_time_limit_with_all_children(scope, dripping):
+    item = Deployment("web", "https://host/r")
+    mirror = Mirror(dripping, Mirror.of(scope, item).path)
+    started = time.monotonic()
+    with pytest.raises(FetchError, match=r"not fetched within 1 s"):
+        git.Fetch(mirror, Limits(fetch_seconds=1), ("http",)).commit(item)
+    assert time.monotonic() - started < 20
+    assert [line for line in commands() if dripping in line] == []
+
+
+def commands() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return found
+
+
+def test_two_fetches_at_once_wait_for_each_other(scope, repository):
+    commit = repository.commit({"a": "1"})
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(git.fetch(scope, web(repository))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [commit] * 4
