@@ -203,3 +203,9 @@ def test_the_package_ships_every_manual_page() -> None:
     pages = [path for path in FILES if path.is_relative_to("docs/man")]
     assert pages
     assert not [page.name for page in pages if page.name not in spec]
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=str)
+def test_a_page_that_a_module_names_is_there(path: Path) -> None:
+    named = re.findall(r"\bdocs/[\w./-]+\.(?:md|[1-8])\b", (ROOT / path).read_text())
+    assert not [name for name in named if not (ROOT / name).exists()]
