@@ -6,13 +6,13 @@ import json
 import os
 
 from leger_hook.outcomes import Failure
-from leger_hook.secrets import LABELS, SOURCE, TAG, VERSION, Answer, Change, Part, Stored, base64
+from leger_hook.secrets import LABELS, SOURCE, TAG, VERSION, Answer, Change, Stored, base64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from leger_hook.options import Options
+    from leger_hook.options import Options, Part
 
 MAX_VALUE = 511_999
 

@@ -1,20 +1,20 @@
-"""HTTP on unix sockets; http.client costs 20 ms, so it is imported late, while podman works."""
+"""HTTP on unix sockets; http.client costs 20 ms, so nobody imports it before podman is at work."""
 
 from __future__ import annotations
+
+import http.client
+import socket
+import urllib.parse
 
 from leger_hook.outcomes import BrokenOff
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import http.client
     from collections.abc import Mapping
 
 
 def connect(path: str) -> http.client.HTTPConnection:
     """A connection to the unix socket `path`; OSError says why there is none."""
-    import http.client
-    import socket
-
     connection = http.client.HTTPConnection("localhost")
     connection.auto_open = 0
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -30,8 +30,6 @@ def request(
     headers: Mapping[str, str],
 ) -> tuple[int, bytes]:
     """The status and body of the answer; BrokenOff if the other side closes early."""
-    import http.client
-
     try:
         connection.request(method, path, body, dict(headers))
         response = connection.getresponse()
@@ -42,6 +40,4 @@ def request(
 
 def quoted(text: str) -> str:
     """`text` for a URL."""
-    import urllib.parse
-
     return urllib.parse.quote(text, safe="")

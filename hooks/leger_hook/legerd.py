@@ -9,13 +9,13 @@ import time
 
 from leger_hook.http import connect, request
 from leger_hook.outcomes import BrokenOff, Failure, Unreachable, say
-from leger_hook.secrets import TAG, Answer, Part, Stored, base64
+from leger_hook.secrets import TAG, Answer, Stored, base64
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from leger_hook.options import Options
+    from leger_hook.options import Options, Part
 
 
 def fetch(options: Options, stored: Mapping[str, Stored]) -> dict[Part, Answer]:

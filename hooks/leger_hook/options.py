@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from leger_hook.outcomes import Failure
-from leger_hook.secrets import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+class Part:
+    """What a Podman secret takes from one legerd secret; `key` is "" but for Kubernetes."""
+
+    __slots__ = ("key", "name", "secret", "version")
+
+    def __init__(self, secret: str, key: str, name: str, version: int) -> None:
+        self.secret = secret
+        self.key = key
+        self.name = name
+        self.version = version
 
 
 class Options:
@@ -37,7 +48,7 @@ def parse(words: Sequence[str]) -> dict[str, list[Part]]:
         left, equals, right = word.partition("=")
         secret, slash, key = left.partition("/")
         name, colon, digits = right.rpartition(":")
-        if not (colon and digits.isascii() and digits.isdigit()):
+        if not (colon and digits.isascii() and digits.isdigit() and len(digits) <= 10):
             name, digits = right, "0"
         if not equals or not name or (slash and not key):
             raise Failure(f"{word}: not NAME=LEGERD-NAME[:VERSION]; run: leger status")
@@ -51,4 +62,6 @@ def parse(words: Sequence[str]) -> dict[str, list[Part]]:
         keys = {part.key for part in parts}
         if len(keys) != len(parts) or ("" in keys and len(keys) > 1):
             raise Failure(f"secret {secret}: bound twice; run: leger status")
+    if not secrets:
+        raise Failure("usage: secrets-hook [--user] [--fresh] NAME=LEGERD-NAME[:VERSION] ...")
     return secrets

@@ -21,7 +21,7 @@ class StoreError(Exception):
     """Podman refused to read or write its secrets."""
 
 
-class StoreSetAside(Exception):  # noqa: N818
+class StoreSetAside(Failure):
     """Podman's store was unreadable and is set aside: begin again with an empty one."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 
 from leger_hook.decide import refuse_foreign
 from leger_hook.http import connect, quoted, request
+from leger_hook.inspection import Inspection
 from leger_hook.outcomes import BrokenOff, Failure, StoreError, StoreSetAside
-from leger_hook.secrets import Change, Part, Stored
+from leger_hook.secrets import Change, Stored
 from leger_hook.store import drop_stale, make_durable, set_aside
 
 TYPE_CHECKING = False
@@ -17,50 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from leger_hook.options import Options
-
-FORMAT = '{{json .Spec.Name}} {{json .Spec.Labels}} {{printf "%x" .SecretData}}'
+    from leger_hook.options import Options, Part
 
 
-class Inspection:
-    """`podman secret inspect` at work; its output goes to memory that no path leads to."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = frozenset(names)
-        self._output = os.memfd_create("inspection")
-        environment = {key: text for key, text in os.environ.items() if key != "NOTIFY_SOCKET"}
-        command = ["podman", "secret", "inspect", "--showsecret", "--format", FORMAT, "--"]
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, self._output, 1),
-            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-        ]
-        try:
-            self._child = os.posix_spawnp(
-                "podman", [*command, *names], environment, file_actions=actions
-            )
-        except OSError as error:
-            raise Failure(f"podman cannot be run: {error.strerror}; install podman") from error
-
-    def stored(self, secrets: Mapping[str, list[Part]]) -> dict[str, Stored]:
-        """Those that are there with their values; the exit status and the messages vary."""
-        try:
-            os.waitpid(self._child, 0)
-        except BaseException:
-            os.kill(self._child, signal.SIGKILL)
-            raise
-        found = {}
-        with open(self._output, "rb") as file:
-            file.seek(0)
-            text = file.read().decode()
-        decoder = json.JSONDecoder()
-        for line in filter(None, text.split("\n")):
-            name, end = decoder.raw_decode(line)
-            labels, end = decoder.raw_decode(line, end + 1)
-            if name in self._names:  # podman also takes the beginning of an id for a name
-                data = bytes.fromhex(line[end + 1 :])
-                found[name] = Stored(labels or {}, data, composed=bool(secrets[name][0].key))
-        return found
+def held(secrets: Mapping[str, list[Part]], inspection: Inspection) -> dict[str, Stored]:
+    """The wanted secrets that are there together with their values."""
+    decoder = json.JSONDecoder()
+    found = {}
+    for line in filter(None, inspection.output().split("\n")):
+        name, end = decoder.raw_decode(line)
+        labels, end = decoder.raw_decode(line, end + 1)
+        if name in secrets:  # podman also takes the beginning of an id for a name
+            data = bytes.fromhex(line[end + 1 :])
+            found[name] = Stored(labels or {}, data, composed=bool(secrets[name][0].key))
+    return found
 
 
 class Podman:
@@ -85,7 +55,7 @@ class Podman:
         except StoreError as error:
             folder = str(self._call("GET", "info")["store"]["graphRoot"]) + "/secrets"
             set_aside(folder, str(error))
-            raise StoreSetAside from error
+            raise StoreSetAside("podman's secrets broke twice; run: podman secret ls") from error
         path = (entry["Spec"]["Driver"].get("Options") or {}).get("path")
         if path:  # other drivers than "file" keep their own house
             drop_stale(os.path.dirname(path), names)
@@ -98,10 +68,9 @@ class Podman:
         }
         there = [change.name for change in changes if change.name in listed]
         refuse_foreign({name: listed[name] for name in there})
-        secrets = self._options.secrets
-        held = Inspection(there).stored(secrets) if there else {}
+        now = held(self._options.secrets, Inspection(there)) if there else {}
         for change in changes:
-            if not change.is_done(held.get(change.name)):
+            if not change.is_done(now.get(change.name)):
                 labels = quoted(json.dumps(change.labels))
                 path = f"secrets/create?name={quoted(change.name)}&replace=true&labels={labels}"
                 self._call("POST", path, change.value)

@@ -1,4 +1,4 @@
-"""What a unit wants, what Podman holds, what legerd answered: values without behaviour."""
+"""What Podman holds, what legerd answered: values without behaviour."""
 
 from __future__ import annotations
 
@@ -10,20 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from leger_hook.options import Part
+
 SOURCE, VERSION, TAG = "io.leger.source", "io.leger.version", "io.leger.tag"
 LABELS = (SOURCE, VERSION, TAG)
-
-
-class Part:
-    """What a Podman secret takes from one legerd secret; `key` is "" but for Kubernetes."""
-
-    __slots__ = ("key", "name", "secret", "version")
-
-    def __init__(self, secret: str, key: str, name: str, version: int) -> None:
-        self.secret = secret
-        self.key = key
-        self.name = name
-        self.version = version
 
 
 class Stored:

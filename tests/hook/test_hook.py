@@ -322,7 +322,7 @@ def test_a_fault_of_its_own_shows_lines_and_no_values(world: World) -> None:
     world.legerd.put("a", CANARY)
     text = world.program.read_text().replace(
         "sys.exit(main())",
-        "import leger_hook.main as m\n"
+        "import leger_hook.run as m\n"
         "def broken(options, stored, answers):\n"
         "    raise RuntimeError(list(answers.values())[0].value)\n"
         "m.decide = broken\nsys.exit(main())",
