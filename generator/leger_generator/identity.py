@@ -13,3 +13,18 @@ def quadlet_identity(path: str) -> dict[str, object]:
         "ino": status.st_ino,
         "dev": status.st_dev,
     }
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two identities are of one binary.
+
+    The device's number does not count: with btrfs, the device mapper or a loop device it may be
+    another after each boot.
+    """
+    return _stable(one) == _stable(other)
+
+
+def _stable(identity: object) -> object:
+    if not isinstance(identity, dict):
+        return identity
+    return {key: value for key, value in identity.items() if key != "dev"}

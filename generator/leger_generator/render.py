@@ -4,7 +4,7 @@ import os
 
 from leger_generator import children, files
 from leger_generator.dropin import hook_dropin, unit_of
-from leger_generator.identity import quadlet_identity
+from leger_generator.identity import is_same, quadlet_identity
 from leger_generator.names import is_link, is_unit_name
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ def _other_identity(plan: "Plan", journal: "Journal") -> dict[str, object] | Non
     except OSError as error:
         journal.say(f"{path}: {error.strerror}: recorded units are kept")
         return None
-    return None if identity == plan.quadlet else identity
+    return None if is_same(identity, plan.quadlet) else identity
 
 
 def _run(

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from leger_generator.identity import is_same
+
 from leger import author as authors
 from leger import bindings, collect, generation, settle, switch, yamlfile
 from leger.changes import Changes
@@ -239,7 +241,7 @@ def _is_same(old: Generation | None, new: _Wanted) -> bool:
     return (
         before.files == after.files
         and before.links == after.links
-        and before.quadlet == after.quadlet
+        and is_same(before.quadlet, after.quadlet)
         and old.definitions == new.definitions
         and {name: built.commit for name, built in before.deployments.items()}
         == {name: built.commit for name, built in after.deployments.items()}
@@ -252,7 +254,7 @@ def _comparable(host: Host, old: Generation | None, new: _Wanted) -> Compiled:
 
     if old is None:
         return generation.EMPTY
-    if old.compiled.quadlet == new.compiled.quadlet:
+    if is_same(old.compiled.quadlet, new.compiled.quadlet):
         return old.compiled
     try:
         again = compiler.compile_scope(

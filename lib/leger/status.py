@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from leger_generator.identity import quadlet_identity
+from leger_generator.identity import is_same, quadlet_identity
 
 from leger import changes, disk, generation, systemd
 from leger.errors import LegerError
@@ -121,7 +121,7 @@ def _file_problems(scope: Scope, current: Generation | None) -> Iterator[str]:
     yield from _emitted_problems(scope, current)
     try:
         path = str(current.compiled.quadlet.get("path", ""))
-        if path and quadlet_identity(path) != dict(current.compiled.quadlet):
+        if path and not is_same(quadlet_identity(path), dict(current.compiled.quadlet)):
             yield "podman's quadlet was replaced since the last deploy: units are rendered at boot"
     except OSError:
         yield f"{path} is gone: podman is not installed"
