@@ -23,6 +23,7 @@ from leger.systemd import State
 
 HELPERS = frozenset({"network", "volume", "image", "build", "artifact"})
 _PASSED_ON = frozenset({"network", "image", "build", "artifact", "pod"})
+_KUBE = "kube"
 _ORDER = {"network": 0, "volume": 0, "image": 0, "artifact": 0, "build": 1, "pod": 3}
 
 
@@ -62,6 +63,10 @@ class Changes:
     gone: tuple[str, ...] = ()
     why: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+def _kinds(units: Mapping[str, Member]) -> set[str]:
+    return {member.unit.kind for member in units.values()}
 
 
 def _covers(entry: str, path: str) -> bool:
@@ -234,6 +239,8 @@ class _Comparison:
         for name, member in self.old.items():
             if member.unit.kind == "network" and (name not in self.new or name in self.why):
                 yield member.unit.resource
+        if _KUBE in _kinds(self.old) - _kinds(self.new):
+            yield "podman-default-kube-network"
 
     def _warnings(self) -> Iterable[str]:
         for name, member in self.new.items():

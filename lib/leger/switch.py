@@ -117,6 +117,7 @@ def switch(
         networks=planned.networks,
         restart=planned.restart,
         start=planned.start,
+        gone=planned.gone,
         run=_to_run(host.manager, planned),
         secrets=removal.unbound(old.compiled if old else EMPTY, new.compiled),
         images=removal.unbuilt(old.compiled if old else EMPTY, new.compiled),
@@ -157,18 +158,28 @@ def finish(host: Host, todo: Switch) -> None:
     adoption.give_back(scope, todo.restore)
     _write_definitions(scope, todo.definitions)
     manager.reload()
+    manager.reset_failed(todo.gone)
     jobs = _jobs(manager, todo)
     for verb, name in jobs:
         host.report(f"{verb} {name}")
     verdict = judge.start(manager, jobs, timeout=todo.timeout, quiet=todo.quiet)
     ours = _units(generation.load(scope, todo.target.generation).compiled)
-    bad = {name: reason for name, reason in verdict.bad.items() if name in ours}
+    bad = {
+        name: _explained(scope, name, reason)
+        for name, reason in verdict.bad.items()
+        if name in ours
+    }
     for name in verdict.bad.keys() - bad.keys():
         host.report(f"warning: {name} {verdict.bad[name]}; it does not belong to Leger")
     if bad:
         go_back(host, todo, judge.Verdict(bad))
     removal.tidy(todo.secrets, todo.images)
     confirm(scope, todo.target)
+
+
+def _explained(scope: Scope, name: str, reason: str) -> str:
+    said = journal.reason(name, user=scope.name == "user")
+    return f"{reason} ({said})" if said else reason
 
 
 def confirm(scope: Scope, point: Point) -> None:
@@ -205,6 +216,7 @@ def go_back(host: Host, todo: Switch, verdict: judge.Verdict) -> None:
         networks=planned.networks,
         restart=planned.restart,
         start=_resumed(host.manager, planned, todo.run, origin.compiled),
+        gone=planned.gone,
         run=todo.run,
         secrets=removal.unbound(failed.compiled, origin.compiled),
         images=removal.unbuilt(failed.compiled, origin.compiled),

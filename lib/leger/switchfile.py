@@ -25,11 +25,11 @@ class Switch:
     """A switch from one generation to another.
 
     `boot` is the boot id it began in. `run` maps each unit that is touched to whether it is to
-    run (it did before the first stop). `adopt` are the host's own quadlet files that the target
-    replaces, `restore` those that come back. `definitions` are the texts of
-    deployments.d/NAME.yaml after the switch (None: no file), `previous` the same before it.
-    `secrets` and `images` are Podman secrets and built images that nothing needs after it.
-    `back` says that this switch itself goes back from a bad one.
+    run (it did before the first stop); `gone` are those that exist no longer. `adopt` are the
+    host's own quadlet files that the target replaces, `restore` those that come back.
+    `definitions` are the texts of deployments.d/NAME.yaml after the switch (None: no file),
+    `previous` the same before it. `secrets` and `images` are Podman secrets and built images that
+    nothing needs after it. `back` says that this switch itself goes back from a bad one.
     Times are seconds.
     """
 
@@ -40,6 +40,7 @@ class Switch:
     networks: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     run: Mapping[str, bool] = field(default_factory=dict)
     adopt: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
