@@ -7,8 +7,8 @@ code is 1 if a limit was broken or a part failed.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
+import runpy
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +66,7 @@ def source(name: str) -> str:
 
 def measure(name: str) -> list[Figure]:
     """All figures of one part."""
-    figures: Iterable[Figure] = importlib.import_module(f"bench.{name}").figures()
+    figures: Iterable[Figure] = runpy.run_path(str(FOLDER / f"{name}.py"))["figures"]()
     return list(figures)
 
 
