@@ -17,12 +17,12 @@ demo:           ## tell the whole story on a test machine (root; no virtual envi
 	@$(PYTHON) tools/demo.py
 
 test: lint      ## linters, then all tests; those with machines need root
-	@tools/setup machines
+	@tools/setup packages machines
 	@mkdir -p .cache/coverage && rm -f .cache/coverage/data*
 	@$(VENV)/python -m coverage run -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
 
 lint:           ## ruff, mypy and import-linter
-	@tools/setup packages python
+	@tools/setup python
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy

@@ -10,15 +10,29 @@ from pathlib import Path
 
 import coverage
 import pytest
+from hypothesis import settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 from machine import SUITES, Machine, quadlet_binary, why_not
 
 MACHINE_FIXTURES = {"machine", "leger_machine", "shared_machine", "new_machine"}
 SOAK = os.environ.get("LEGER_SOAK") == "1"
 
 
-def pytest_configure() -> None:
-    """Choose the seed once; the workers of xdist inherit it."""
-    os.environ.setdefault("LEGER_SEED", str(secrets.randbelow(2**32)))
+settings.register_profile(
+    "leger",
+    deadline=None,
+    print_blob=True,
+    max_examples=2000 if SOAK else 100,
+    database=DirectoryBasedExampleDatabase(".cache/hypothesis"),
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed once, for hypothesis too; the workers of xdist inherit it."""
+    seed = os.environ.setdefault("LEGER_SEED", str(secrets.randbelow(2**32)))
+    config.option.hypothesis_seed = config.getoption("--hypothesis-seed") or seed
+    settings.load_profile("leger")
 
 
 def pytest_report_header() -> str:

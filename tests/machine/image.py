@@ -6,8 +6,9 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from machine.host import MachineError, cache, call, locked
@@ -15,6 +16,7 @@ from machine.host import MachineError, cache, call, locked
 SUITES = ("trixie", "forky")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SIZE = "4G"
+STALE = 12 * 3600.0
 RECIPE = 5  # raise it when an image made of the same packages would differ
 
 SYSTEM = (
@@ -130,6 +132,15 @@ def scratch() -> Iterator[Path]:
     """A folder beside the images, gone afterwards."""
     with tempfile.TemporaryDirectory(dir=cache(), prefix="scratch-") as name:
         yield Path(name)
+
+
+def remove_stale() -> None:
+    """Remove the folders of builds that were killed."""
+    for pattern in ("scratch-*", "sources-*"):
+        for folder in cache().glob(pattern):
+            with suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > STALE:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _bootstrap(suite: str, root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import itertools
+import json
 import os
 import shlex
 import shutil
@@ -19,7 +20,7 @@ from typing import IO, Self
 from machine import transfer
 from machine.command import PATH, CommandError, Result, service, text
 from machine.host import MachineError, cache, copy_sparse, loop_devices, program, why_not
-from machine.image import base_image
+from machine.image import base_image, remove_stale
 from machine.installed import installed_image
 from machine.power import Power
 
@@ -75,10 +76,13 @@ class Machine:
     @classmethod
     def attach(cls, name: str) -> Self:
         """A machine that another process booted, or that was kept."""
-        machine = cls(name)
-        if not machine.disk.exists():
-            raise MachineError(f"{name}: no such machine")
-        return machine
+        folder = machines() / name
+        try:
+            saved = json.loads((folder / "options").read_text())
+        except FileNotFoundError as error:
+            raise MachineError(f"{name}: no such machine") from error
+        share = Path(saved["share"]) if saved["share"] else None
+        return cls(name, hostname=saved["hostname"], share=share)
 
     @property
     def disk(self) -> Path:
@@ -99,6 +103,8 @@ class Machine:
         fcntl.flock(self._owner, fcntl.LOCK_EX)
         _live[self.name] = self
         (self._folder / "root").mkdir()
+        options = {"hostname": self.hostname, "share": str(self.share or "")}
+        (self._folder / "options").write_text(json.dumps(options))
         copy_sparse(image, self.disk)
 
     def _expect_running(self) -> None:
@@ -362,7 +368,8 @@ def machines() -> Path:
 
 
 def collect() -> None:
-    """Drop the machines whose process is gone, unless they were kept."""
+    """Drop the machines whose process is gone, unless they were kept, and what builds left."""
+    remove_stale()
     for folder in machines().glob("*"):
         if folder.name not in _live and not (folder / "kept").exists():
             with suppress(OSError), (folder / "owner").open("w") as owner:
