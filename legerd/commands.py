@@ -1,14 +1,15 @@
-"""What an administrator runs beside the server: keygen, recovery-key, check."""
+"""What an administrator runs beside the server: keygen, recovery-key, restore, check."""
 
 from __future__ import annotations
 
+import getpass
 import http.client
 import os
 import socket
 import sys
 from pathlib import Path
 
-from leger import processes
+from leger import disk, processes
 from leger.errors import LegerError, NotAuthorisedError, UsageError
 
 from legerd import audit, keygen, log, recovery, wire
@@ -31,6 +32,18 @@ def recovery_key(options: Options) -> None:
     """`legerd recovery-key`: show or write a new recovery key; the vault keeps its public half."""
     public = recovery.make(register, sys.stdout, options.output)
     log.note(f"recovery key {public.name} opens the vault from now on; keep it off this host")
+
+
+def restore(options: Options) -> None:
+    """`legerd restore`: seal a vault whose key is lost to this host, by its recovery key."""
+    if options.recovery_key is not None:
+        text = disk.read_file(options.recovery_key, limit=1 << 16).decode(errors="replace")
+    elif sys.stdin.isatty():
+        text = getpass.getpass("recovery key (64 letters and digits): ")
+    else:
+        text = sys.stdin.read(1 << 16)
+    key = recovery.RecoveryKey.parse(text)
+    log.note(keygen.restore(key, state=options.state, accept_rollback=options.accept_rollback))
 
 
 def check(options: Options) -> None:

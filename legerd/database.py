@@ -44,7 +44,7 @@ _RECORD = """CREATE TABLE record (
 )"""
 _LOOKUP = "CREATE UNIQUE INDEX record_lookup ON record (lookup) WHERE lookup IS NOT NULL"
 _SCHEMA = (_VAULT, _RECORD, _LOOKUP)
-_HINT = "restore a backup: legerd restore"
+_HINT = "put a backup of the folder back, and start with --accept-rollback"
 _RECORDS = "SELECT place, kind, key, version, lookup, box FROM record"
 
 

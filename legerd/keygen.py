@@ -17,12 +17,14 @@ from leger import disk, processes
 
 from legerd import crypto
 from legerd.errors import KeyUnavailable, LegerdError, StoreUnavailable
-from legerd.keys import CREDENTIAL, Kek
+from legerd.keys import CREDENTIAL, KEK_SLOT, Kek
+from legerd.recovery import RecoveryKey
 from legerd.vault import Vault
 
 KEY_FOLDER = Path("/var/lib/legerd-key")
 STATE_FOLDER = Path("/var/lib/legerd")
 NAME = f"{CREDENTIAL}.cred"
+PENDING = f"{NAME}.new"
 _TIMEOUT = 60.0
 
 
@@ -32,31 +34,55 @@ def run(keys: Path = KEY_FOLDER, state: Path = STATE_FOLDER) -> str:
     Raises KeyUnavailable, and writes nothing, if one of the two is there without the other;
     StoreUnavailable if the disk refuses; LegerdError if systemd-creds does.
     """
-    credential, pending = keys / NAME, keys / f"{NAME}.new"
+    credential, pending = keys / NAME, keys / PENDING
     sealed, vault = os.path.lexists(credential), Vault.exists(state)
     if sealed and vault:
         return f"{credential} and the vault in {state} are there: nothing to do"
     if sealed:
         raise KeyUnavailable(
             f"{credential} is there, but the vault in {state} is gone",
-            hint="restore a backup (legerd restore); to begin with an empty vault, "
+            hint=f"put a backup of {state} back; to begin with an empty vault, "
             f"remove {credential} and start legerd-keygen.service again",
         )
-    if vault and not os.path.lexists(pending):
+    if vault and not _opens(pending, state):
         raise KeyUnavailable(
             f"the vault in {state} is there, but {credential} is gone",
-            hint=f"put {credential} back, or restore with the recovery key (legerd restore)",
+            hint=f"put {credential} back, or: legerd restore --recovery-key FILE",
         )
-    try:
+    with _disk():
         if not vault:
             _make(pending, state)
-        pending.replace(credential)
-        disk.sync_folder(keys)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"{error.filename}: {error.strerror}", hint="make room, or look at the disk"
-        ) from error
+        _finish(pending, credential)
     return f"made {credential} and an empty vault in {state}"
+
+
+def restore(
+    recovery: RecoveryKey,
+    keys: Path = KEY_FOLDER,
+    state: Path = STATE_FOLDER,
+    *,
+    accept_rollback: bool = False,
+) -> str:
+    """Seal a vault whose key is lost, or that came from another host, to this host.
+
+    `state` has the files of the vault. It gets a new key-encryption key, and the one before opens
+    it no longer. Killed at any step, it can be run again. Raises what Vault.open does, and what
+    `run` does.
+    """
+    if not Vault.exists(state):
+        raise KeyUnavailable(
+            f"there is no vault in {state}", hint="put secrets.db and sequence of a backup there"
+        )
+    key = crypto.random_key()
+    with _disk():
+        disk.make_folder(keys)
+        disk.write_file(keys / PENDING, _seal(key), 0o600)
+        with _as_owner(state):
+            vault = Vault.open(state, recovery, accept_rollback=accept_rollback)
+            with contextlib.closing(vault):
+                vault.replace_slots(KEK_SLOT, Kek.of(key).wrap)
+        _finish(keys / PENDING, keys / NAME)
+    return f"the vault in {state} is sealed to this host: made {keys / NAME}"
 
 
 def _make(pending: Path, state: Path) -> None:
@@ -70,6 +96,30 @@ def _make(pending: Path, state: Path) -> None:
     disk.write_file(pending, _seal(key), 0o600)
     with _as_owner(state):
         Vault.create(state, Kek.of(key))
+
+
+def _finish(pending: Path, credential: Path) -> None:
+    pending.replace(credential)
+    disk.sync_folder(credential.parent)
+
+
+def _opens(pending: Path, state: Path) -> bool:
+    """Whether a run that was broken off left the key of this vault."""
+    if not os.path.lexists(pending):
+        return False
+    key = _creds(["decrypt", f"--name={CREDENTIAL}", "-", "-"], disk.read_file(pending))
+    with _as_owner(state):
+        return Vault.sealed_with(state, Kek.of(key))
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{error.filename}: {error.strerror}", hint="make room, or look at the disk"
+        ) from error
 
 
 def _seal(key: bytes) -> bytes:

@@ -79,7 +79,7 @@ class Kek:
         held = ", ".join(slot.id.hex() for slot in slots if slot.kind == KEK_SLOT) or "none"
         raise KeyUnavailable(
             f"the database is sealed with key {held}, the key that was given is {self.id.hex()}",
-            hint="put back the credential that belongs to it, or restore with the recovery key",
+            hint="put back the key that belongs to it, or: legerd restore --recovery-key FILE",
         )
 
 
@@ -126,5 +126,5 @@ def _unreadable(path: Path, error: OSError) -> KeyUnavailable:
     return KeyUnavailable(
         f"{path}: no key-encryption key: {error.strerror}",
         hint="on a new host: systemctl start legerd-keygen.service; where there were secrets: "
-        "put /var/lib/legerd-key/kek.cred back, or restore with the recovery key",
+        "put /var/lib/legerd-key/kek.cred back, or: legerd restore --recovery-key FILE",
     )

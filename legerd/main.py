@@ -108,6 +108,7 @@ _COMMANDS: Mapping[str, Callable[[Options], None]] = {
     "serve": _serve,
     "keygen": commands.make_key,
     "recovery-key": commands.recovery_key,
+    "restore": commands.restore,
     "check": commands.check,
 }
 

@@ -14,6 +14,7 @@ STATE = Path("/var/lib/legerd")
 POLICY = Path("/etc/leger/policy.yaml")
 TAILSCALED = Path("/var/run/tailscale/tailscaled.sock")
 KEYS = Path("/var/lib/legerd-key")
+COMMANDS = ("serve", "keygen", "recovery-key", "restore", "check")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Options:
     listen: tuple[str, int] | None = None
     tailscaled: Path = TAILSCALED
     output: Path | None = None
+    recovery_key: Path | None = None
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -54,13 +56,14 @@ def parse(arguments: Sequence[str]) -> Options:
         listen=given.listen,
         tailscaled=given.tailscaled_socket,
         output=given.output,
+        recovery_key=given.recovery_key,
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="legerd", description="A secrets server for one host.")
     add = parser.add_argument
-    add("command", nargs="?", default="serve", choices=("serve", "keygen", "recovery-key", "check"))
+    add("command", nargs="?", default="serve", choices=COMMANDS)
     add("--state-dir", type=Path, default=STATE, help="where secrets.db and audit.log are")
     add("--policy", type=Path, default=POLICY, help="who may do what on the unix sockets")
     add("--hostname", default="", help="this host's name in the audit log")
@@ -73,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--listen", type=_address, metavar="127.0.0.1:PORT", help="with --dev")
     add("--tailscaled-socket", type=Path, default=TAILSCALED, help="where WhoIs is asked")
     add("--output", type=Path, help="recovery-key: write the key there instead of the terminal")
+    add("--recovery-key", type=Path, metavar="FILE", help="restore: read the key there")
     return parser
 
 

@@ -49,6 +49,15 @@ class Vault:
         return os.path.lexists(directory / DATABASE)
 
     @staticmethod
+    def sealed_with(directory: Path, kek: Kek) -> bool:
+        """Whether `kek` is the key of the vault in `directory`. Raises StoreCorrupt."""
+        try:
+            database.read(directory / DATABASE, kek)
+        except KeyUnavailable:
+            return False
+        return True
+
+    @staticmethod
     def create(directory: Path, kek: Kek) -> None:
         """Make an empty vault sealed with `kek`; complete, or not there at all.
 
@@ -73,7 +82,7 @@ class Vault:
         if not cls.exists(directory):
             raise KeyUnavailable(
                 f"{directory / DATABASE}: there is no database, but there is a key for one",
-                hint="restore a backup (legerd restore); to begin with an empty vault, remove "
+                hint=f"put a backup of {directory} back; to begin with an empty vault, remove "
                 "/var/lib/legerd-key/kek.cred and start legerd-keygen.service",
             )
         with contextlib.ExitStack() as held:
@@ -255,7 +264,10 @@ def _create(directory: Path, kek: Kek) -> None:
 
 
 def _snapshot(contents: Contents) -> Snapshot:
-    return Snapshot(contents.secrets, contents.head.sequence)
+    """The secrets of `contents`, which does not keep them: what is deleted is to go."""
+    snapshot = Snapshot(contents.secrets, contents.head.sequence)
+    contents.secrets = {}
+    return snapshot
 
 
 def _problem(contents: Contents, acknowledged: int | None) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
+import pkgutil
 import pwd
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from leger.errors import LegerError
 from legerd import crypto, keygen
 from legerd.errors import KeyUnavailable, StoreCorrupt
 from legerd.keys import CREDENTIAL, KEK_SLOT, Kek, Slot, load_kek
+from legerd.recovery import RecoveryKey
 from legerd.store import Store
 
 KEY = bytes(range(32))
@@ -37,7 +42,7 @@ def test_a_missing_credential_is_refused_with_what_mends_it(tmp_path: Path):
     with pytest.raises(KeyUnavailable) as caught:
         load_kek(tmp_path)
     assert "legerd-keygen.service" in caught.value.hint
-    assert "recovery key" in caught.value.hint
+    assert "legerd restore --recovery-key" in caught.value.hint
     with pytest.raises(KeyUnavailable):
         load_kek(None)
 
@@ -100,8 +105,6 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 def opens(folders: tuple[Path, Path]) -> bool:
     """Whether the key that was made opens the vault that was made."""
-    import base64
-
     keys, state = folders
     Store.open(state, Kek.of(base64.b64decode((keys / "kek.cred").read_bytes()))).close()
     return True
@@ -129,7 +132,7 @@ def test_keygen_never_makes_one_for_the_other(folders: tuple[Path, Path], gone: 
     before = {path: path.read_bytes() for path in (*keys.iterdir(), *state.iterdir())}
     with pytest.raises(KeyUnavailable, match="is gone") as caught:
         keygen.run(keys, state)
-    assert "legerd restore" in caught.value.hint
+    assert ("legerd restore" if gone == "key" else "backup") in caught.value.hint
     assert {path: path.read_bytes() for path in (*keys.iterdir(), *state.iterdir())} == before
 
 
@@ -148,22 +151,25 @@ STEPS = [
 
 @pytest.mark.parametrize(("step", "when"), STEPS)
 def test_keygen_killed_at_any_step_goes_on(folders: tuple[Path, Path], step: str, when: str):
-    child = os.fork()
-    if child == 0:
-        _die_at(step, when)
-        keygen.run(*folders)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    killed(step, when, lambda: keygen.run(*folders))
     keygen.run(*folders)
     assert opens(folders)
     assert [path.name for path in folders[0].iterdir()] == ["kek.cred"]
     assert {path.name for path in folders[1].iterdir()} == {"lock", "secrets.db", "sequence"}
 
 
+def killed(step: str, when: str, call: Callable[[], object]) -> None:
+    """Run `call` in a child that dies before or after `step`."""
+    child = os.fork()
+    if child == 0:
+        _die_at(step, when)
+        call()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
 def _die_at(step: str, when: str) -> None:
     """In a child that ends there: no cleaning up, as after kill -9."""
-    import pkgutil
-
     where, _, name = step.rpartition(".")
     owner = pkgutil.resolve_name(where)
     real = getattr(owner, name)
@@ -174,6 +180,68 @@ def _die_at(step: str, when: str) -> None:
         os._exit(9)
 
     setattr(owner, name, stops)
+
+
+def test_a_sealed_key_of_another_vault_is_not_taken_for_this_ones(folders: tuple[Path, Path]):
+    keys, state = folders
+    keygen.run(keys, state)
+    (keys / "kek.cred").unlink()
+    (keys / "kek.cred.new").write_bytes(base64.b64encode(KEY))
+    with pytest.raises(KeyUnavailable, match="is gone"):
+        keygen.run(keys, state)
+    assert [path.name for path in keys.iterdir()] == ["kek.cred.new"]
+
+
+def moved_vault(folders: tuple[Path, Path]) -> RecoveryKey:
+    """A vault from another host, whose recovery key is all there is."""
+    recovery = RecoveryKey.generate()
+    with contextlib.closing(Store.open(folders[1], Kek.of(KEY), create=True)) as store:
+        store.put("a", b"value", "me")
+        store.set_recovery(recovery.public.raw)
+    return recovery
+
+
+def test_a_vault_from_another_host_is_sealed_to_this_one(folders: tuple[Path, Path]):
+    keys, state = folders
+    recovery = moved_vault(folders)
+    keygen.restore(recovery, keys, state)
+    assert opens(folders)
+    with pytest.raises(KeyUnavailable):
+        Store.open(state, Kek.of(KEY))
+    first = (keys / "kek.cred").read_bytes()
+    keygen.restore(recovery, keys, state)
+    assert opens(folders)
+    assert (keys / "kek.cred").read_bytes() != first
+    assert [path.name for path in keys.iterdir()] == ["kek.cred"]
+
+
+@pytest.mark.parametrize(
+    ("step", "when"),
+    [
+        ("legerd.keygen.disk.write_file", "after"),
+        ("legerd.vault.Vault.replace_slots", "before"),
+        ("legerd.vault.Vault.replace_slots", "after"),
+        ("legerd.keygen._finish", "after"),
+    ],
+)
+def test_a_restore_killed_at_any_step_is_run_again(
+    folders: tuple[Path, Path], step: str, when: str
+):
+    recovery = moved_vault(folders)
+    killed(step, when, lambda: keygen.restore(recovery, *folders))
+    keygen.restore(recovery, *folders)
+    assert opens(folders)
+
+
+def test_a_restore_without_vault_or_with_another_key_makes_nothing(folders: tuple[Path, Path]):
+    keys, state = folders
+    with pytest.raises(KeyUnavailable, match="no vault"):
+        keygen.restore(RecoveryKey.generate(), keys, state)
+    moved_vault(folders)
+    with pytest.raises(KeyUnavailable, match="recovery key"):
+        keygen.restore(RecoveryKey.generate(), keys, state)
+    assert not (keys / "kek.cred").exists()
+    Store.open(state, Kek.of(KEY)).close()
 
 
 @pytest.mark.parametrize("script", ["echo no TPM >&2; exit 1", "cat >/dev/null; echo else"])

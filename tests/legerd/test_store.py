@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import resource
 import sqlite3
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -160,6 +162,16 @@ def test_a_snapshot_never_changes(store: Store):
     assert store.snapshot.sequence > old.sequence
 
 
+def test_a_deleted_value_is_let_go(store: Store, folder: Path):
+    store.put("a", b"1", "")
+    store = reopened(store, folder)
+    kept = store.snapshot["a"].versions[1].value
+    store.delete("a")
+    gc.collect()
+    assert sys.getrefcount(kept) == 2
+    store.close()
+
+
 def test_names_are_in_the_order_of_their_bytes(store: Store):
     names = ["é", "z", "a/b", "a", "a b", "\U0001f600", "\uffff", "\ud800"]
     for name in names:
@@ -248,7 +260,7 @@ def test_without_create_no_vault_is_made(folder: Path):
     folder.mkdir()
     with pytest.raises(KeyUnavailable) as caught:
         Store.open(folder, KEK)
-    assert "legerd restore" in caught.value.hint
+    assert "backup" in caught.value.hint
     assert not list(folder.iterdir())
 
 
