@@ -1,6 +1,6 @@
 """The record format: how secrets become rows, and how a set of rows is authenticated.
 
-docs/adr/0007-vault-format.md gives the reasons. Every box is XChaCha20-Poly1305 under a subkey of
+docs/adr/0010-vault-format.md gives the reasons. Every box is XChaCha20-Poly1305 under a subkey of
 the data key, with format, database, kind, row id and version as associated data; what is in it is
 padded to a size class. The head holds a sequence number and a sum over the macs of all rows.
 """
