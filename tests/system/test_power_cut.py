@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -70,10 +71,9 @@ def _cut_once(machine: Machine, version: int, moment: float) -> int:
     """Cut the power `moment` seconds into the deploy of the next version; which one runs then."""
     commit(machine, files(version + 1))
     machine.sync()
-    process = machine.spawn(*_install())
-    time.sleep(moment)
-    machine.cut()
-    process.wait(30)
+    with machine.spawn(*_install()):
+        time.sleep(moment)
+        machine.cut()
     machine.start()
     settled(machine)
     seen = Seen.at(machine)
@@ -149,18 +149,20 @@ def test_what_legerd_acknowledged_survives_a_cut(
 def _write_until_cut(machine: Machine, series: int, seconds: float) -> list[str]:
     """Four clients write until the power goes; what they were told, as the host noted it."""
     notes: list[str] = []
-    clients = [
-        machine.spawn("python3", "/root/writer.py", f"{series}-{client}", "0")
-        for client in range(4)
-    ]
-    readers = [threading.Thread(target=_note, args=(client.stdout, notes)) for client in clients]
-    for reader in readers:
-        reader.start()
-    time.sleep(0.5 + seconds)
-    machine.cut()
-    for client, reader in zip(clients, readers, strict=True):
-        client.wait(30)
-        reader.join(30)
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(
+                machine.spawn("python3", "/root/writer.py", f"{series}-{client}", "0")
+            )
+            for client in range(4)
+        ]
+        readers = [threading.Thread(target=_note, args=(one.stdout, notes)) for one in clients]
+        for reader in readers:
+            reader.start()
+        time.sleep(0.5 + seconds)
+        machine.cut()
+        for reader in readers:
+            reader.join(30)
     return notes
 
 

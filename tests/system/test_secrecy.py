@@ -13,7 +13,7 @@ from system.application import commit, files
 
 pytestmark = pytest.mark.machine
 
-# Looks for every spelling of every canary in what was written since the boot; prints "PLACE CANARY SPELLING".
+# Looks for every spelling of every canary in what was written since the boot; prints its place.
 SEARCH = r"""
 import base64, json, os, stat, sys
 canaries = json.load(sys.stdin)
