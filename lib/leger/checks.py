@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from leger import sources, unitfile
+from leger import sources, unitfile, units
 from leger.model import Binding, Fault, Unit
 from leger.prepare import Prepared
 from leger.sources import Source
@@ -34,6 +34,7 @@ class World:
     unit_folders: Sequence[str]
     adopted: frozenset[str] = frozenset()
     user: bool = False
+    quadlet_ran: bool = True
 
     def replaces(self, deployment: str, name: str) -> bool:
         """Whether the host's file lets `deployment` take over the unit `name`."""
@@ -98,6 +99,7 @@ def dropins_outside(world: World) -> Iterator[Fault]:
     """A drop-in changes a unit of its own deployment only."""
     for deployment, dropins in world.dropins.items():
         own = {unit.name for unit in world.units if unit.deployment == deployment}
+        own |= {source.unit for source in world.sources if source.deployment == deployment}
         templates = {name.partition("@")[0] + "@" for name in own if "@." in name}
         for path, file in dropins.items():
             target = path.partition("/")[0].removesuffix(".d")
@@ -175,6 +177,16 @@ def cycles(world: World) -> Iterator[Fault]:
             yield Fault(unit.deployment, f"needs itself: {' -> '.join(ring)}", unit.source)
 
 
+def unknown_references(world: World) -> Iterator[Fault]:
+    """Where no quadlet ran: names of quadlets that the folder does not have."""
+    known = {source.name for source in world.sources}
+    for source in world.sources if not world.quadlet_ran else ():
+        for place in source.named(source.section, *units.REFERRING):
+            for name in units.REFERENCE.findall(place.setting.value):
+                if name not in known:
+                    yield source.fault(place, f"{name} is not in this deployment")
+
+
 CHECKS: tuple[Check, ...] = (
     files_of_one_name,
     files_of_the_host,
@@ -186,6 +198,7 @@ CHECKS: tuple[Check, ...] = (
     secrets_without_cgroups,
     owners_changed,
     cycles,
+    unknown_references,
 )
 
 

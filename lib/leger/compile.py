@@ -155,7 +155,7 @@ class Compiler:
         for source in self.inside.sources:
             self._secrets(source)
         self._emit(made)
-        self._check(host_units)
+        self._check(host_units, ran=binary is not None)
         return Compiled(
             deployments={name: self._built(name) for name in sorted(self.prepared)},
             files=self.files,
@@ -258,7 +258,7 @@ class Compiler:
             for path, text in found.dropins.items():
                 self.files.setdefault(path, {"text": text, "deployment": name})
 
-    def _check(self, host_units: Mapping[str, str]) -> None:
+    def _check(self, host_units: Mapping[str, str], *, ran: bool) -> None:
         world = checks.World(
             prepared=self.prepared,
             sources=self.inside.sources,
@@ -273,6 +273,7 @@ class Compiler:
             unit_folders=self.host.unit_folders,
             adopted=self.host.taken,
             user=self.host.user,
+            quadlet_ran=ran,
         )
         for check in checks.CHECKS:
             self.faults += check(world)

@@ -5,11 +5,12 @@ has not, or only keeps the place of, belongs to the host, in data/NAME/.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from leger.model import Fault
+from leger.secretrefs import expand
 from leger.sources import Located, Source
 from leger.unitfile import Setting, words
 
@@ -24,8 +25,12 @@ _HINT = "add ro; what a container may write is named by data: in .leger.yaml"
 
 @dataclass
 class Rewritten:
-    """What becomes of the quadlets: changed settings by file, faults and warnings."""
+    """What becomes of the quadlets: changed settings by file, faults and warnings.
 
+    `instances` are the units that are known of each quadlet that is a template.
+    """
+
+    instances: Mapping[str, Collection[str]]
     changes: dict[str, dict[Setting, str]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
@@ -54,12 +59,18 @@ class Content:
         }
         return cls(files, frozenset(folders), data)
 
-    def has(self, path: str) -> bool:
-        """Whether the tree has a file or folder `path`, with any value for a specifier."""
-        if path == "":
-            return True
+    def has(self, path: str, instances: Collection[str] = ()) -> bool:
+        """Whether the tree has a file or folder `path`.
+
+        If it has specifiers: for one of the `instances` (unit names), or where none is known, for
+        any value of them.
+        """
         if "%" not in path:
-            return path in self.files or path in self.folders
+            return path == "" or path in self.files or path in self.folders
+        if instances:
+            return any(self.has(expand(path, unit).replace("%", "")) for unit in instances)
+        if not _SPECIFIER.sub("", path.rpartition("/")[2]):
+            return False
         pattern = re.compile("[^/]*".join(map(re.escape, _SPECIFIER.split(path))))
         return any(pattern.fullmatch(known) for known in (*self.files, *self.folders))
 
@@ -73,7 +84,7 @@ class Content:
 
 def rewrite(sources: Sequence[Source], content: Content, data: Path) -> Rewritten:
     """Decide for every relative path of `sources`; `data` is the deployment's data/NAME."""
-    result = Rewritten()
+    result = Rewritten({source.path: _instances(source, sources) for source in sources})
     for source in sources:
         for place in source.named(source.section, "Volume"):
             _volume(source, place, content, data, result)
@@ -170,7 +181,19 @@ def _decide(
     if found is None:
         result.faults.append(source.fault(place, f"{path} leaves the repository's folder"))
         return None
-    return "" if content.has(found) and not content.is_data(found) else found
+    known = content.has(found, result.instances[source.path])
+    return "" if known and not content.is_data(found) else found
+
+
+def _instances(source: Source, sources: Sequence[Source]) -> list[str]:
+    """The units of the instances that links make of a template, or of the instance itself."""
+    stem, at, _ = source.name.partition("@")
+    return [
+        item.unit
+        for item in sources
+        if at and item.kind == source.kind and item.name.startswith(f"{stem}@")
+        if "@." not in item.name
+    ]
 
 
 def _unresolved(source: Source) -> Iterator[Fault]:
