@@ -57,7 +57,7 @@ def boot() -> Machine:
         "two; then it is kept in the cache. The machine has no network at all."
     )
     if (machines() / NAME).exists():
-        Machine.attach(NAME).drop()
+        Machine(NAME).drop()
     machine = Machine.boot("forky", installed=True, name=NAME, hostname="demo")
     machine.keep()
     show(machine, "podman --version; systemctl --version | head -1; rpm -q leger")
