@@ -209,3 +209,11 @@ def test_the_package_ships_every_manual_page() -> None:
 def test_a_page_that_a_module_names_is_there(path: Path) -> None:
     named = re.findall(r"\bdocs/[\w./-]+\.(?:md|[1-8])\b", (ROOT / path).read_text())
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
+    pages = sorted(path for path in FILES if re.fullmatch(r"docs/adr/\d{4}-.+\.md", str(path)))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    titles = [(ROOT / page).read_text().partition(". ")[0] for page in pages]
+    assert titles == [f"# {number}" for number in numbers]
