@@ -125,6 +125,16 @@ class _Task(WSGITask):
             self.channel.write_soon(header + data)
             self.content_bytes_written += len(data)
 
+    def build_response_header(self) -> bytes:
+        """The header; unlike waitress, a connection outlives an answer without a body (304)."""
+        asked = self.request.headers.get("CONNECTION", "").lower() == "close"
+        stays = self.version == "1.1" and not self.has_body and not self.close_on_finish
+        header: bytes = super().build_response_header()
+        if stays and not asked:
+            self.close_on_finish = False
+            header = header.replace(b"Connection: close\r\n", b"")
+        return header
+
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["legerd.path"] = self.request.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -205,6 +206,23 @@ def test_a_client_may_wait_to_be_told_to_go_on(served: Served) -> None:
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"{}")
         assert status(connection.recv(1000)) == 200
+
+
+def test_a_connection_outlives_an_answer_without_a_body(served: Served) -> None:
+    assert served.call("put", {"Name": "a"}) == (200, 1)
+    same = b'{"Name":"a","Version":1,"UpdateIfChanged":true}'
+    with contextlib.closing(served.connect()) as connection:
+        for _ in range(3):
+            connection.request("POST", "/api/get", same, HEADERS)
+            first = connection.sock
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (304, b"")
+            assert answer.getheader("Connection") is None
+            assert connection.sock is first
+            assert first is not None
+    line = b"POST /api/get HTTP/1.1"
+    sent = request(b"Content-Length: %d" % len(same), body=same, line=line)
+    assert b"Connection: close" in served.raw(sent)
 
 
 @pytest.mark.parametrize("size", [150 << 10, 600 << 10, 4 << 20])
