@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leger.errors import LegerError
-from leger.systemd import Manager, State, problems
+from leger.systemd import Manager, State, problems, settled_states
 
 _POLL = 0.5
 _WORDS = {
@@ -58,7 +58,7 @@ def watch(manager: Manager, names: Collection[str], quiet: float) -> dict[str, s
     while True:
         bad = {
             name: reason
-            for name, state in manager.states(names).items()
+            for name, state in settled_states(manager, names).items()
             if (reason := _unwell(state))
         }
         bad |= {

@@ -16,7 +16,7 @@ from leger.generation import Current, Generation, Point
 from leger.scope import Scope
 from leger.switch import Host
 from leger.switchfile import Switch
-from leger.systemd import State
+from leger.systemd import State, settled_states
 
 _BUSY = ("activating", "deactivating", "reloading", "refreshing")
 
@@ -124,7 +124,7 @@ def _quiet_states(host: Host, names: list[str], timeout: float) -> dict[str, Sta
     """The states once no unit is on its way up or down, or after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
-        states = host.manager.states(names)
+        states = settled_states(host.manager, names)
         restarting = [n for n, s in states.items() if s.sub == "auto-restart"]
         busy = [n for n, s in states.items() if s.active in _BUSY and n not in restarting]
         if not busy or time.monotonic() > end:

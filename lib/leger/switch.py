@@ -20,6 +20,7 @@ from leger import (
     disk,
     generation,
     images,
+    journal,
     judge,
     podman,
     removal,
@@ -31,7 +32,7 @@ from leger.generation import EMPTY, Current, Generation, Point
 from leger.model import Compiled, Unit
 from leger.scope import Scope
 from leger.switchfile import Switch
-from leger.systemd import Manager, State
+from leger.systemd import Manager, State, settled_states
 
 Report = Callable[[str], None]
 _STOP_SECONDS = 300.0
@@ -79,12 +80,12 @@ def decide(
     loaded = manager.instances(sorted(templates))
     before = changes.members(old.deployments.values(), loaded)
     after = changes.members(new.deployments.values(), loaded)
-    known = manager.states([*before, *after])
+    known = settled_states(manager, [*before, *after])
     with_it: dict[str, frozenset[str]] = {}
 
     def state(name: str) -> State:
         if name not in known:
-            known.update({name: State()} | manager.states([name]))
+            known.update({name: State()} | settled_states(manager, [name]))
         found = known[name]
         if (running or {}).get(name) and not found.live:
             return State(found.load, "failed", found.sub)

@@ -62,6 +62,9 @@ class Systemctl:
         text = self._show(name, "NRestarts").strip()
         return int(text) if text.isdigit() else 0
 
+    def was_stopped(self, name: str) -> bool:
+        return " start_time=[" in self._show(name, "ExecStop").replace("start_time=[n/a]", "")
+
     def reset_failed(self, names: Iterable[str]) -> None:
         wanted = list(names)
         if wanted:

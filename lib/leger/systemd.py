@@ -79,6 +79,13 @@ class Manager(Protocol):
     def restarts(self, name: str) -> int:
         """How often the manager restarted the service by itself."""
 
+    def was_stopped(self, name: str) -> bool:
+        """Whether a service that is not up was stopped, rather than ended by itself.
+
+        systemd runs ExecStop= only then. What ends with a status of its own when it is stopped
+        (143, say) reads "failed" all the same.
+        """
+
     def reset_failed(self, names: Iterable[str]) -> None:
         """Forget failures and start limits of `names`."""
 
@@ -179,6 +186,10 @@ class _Bus:
             return 0
         return int(self._property(name, _SERVICE, b"NRestarts", b"u") or 0)
 
+    def was_stopped(self, name: str) -> bool:
+        commands = self._property(name, _SERVICE, b"ExecStop", b"a(sasbttttuii)")
+        return any(command[3] for command in commands or ())
+
     def reset_failed(self, names: Iterable[str]) -> None:
         for name in names:
             with contextlib.suppress(Exception):
@@ -234,6 +245,16 @@ def _reason(error: Exception) -> str:
     """What the manager said, without pystemd's wrapping ([err -2]: b'...')."""
     found = re.search(r"b(['\"])(.*)\1", str(error))
     return (found[2] if found else str(error) or type(error).__name__).rstrip(".")
+
+
+def settled_states(manager: Manager, names: Iterable[str]) -> dict[str, State]:
+    """The states of `names`, where "failed" means that nobody stopped the unit."""
+    return {
+        name: State(state.load, "inactive", "dead")
+        if state.active == "failed" and manager.was_stopped(name)
+        else state
+        for name, state in manager.states(names).items()
+    }
 
 
 def problems(results: Mapping[str, str]) -> dict[str, str]:
