@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from leger import sources, unitfile, units
+from leger import ports, sources, unitfile, units
 from leger.model import Binding, Fault, Unit
 from leger.prepare import Prepared
 from leger.sources import Source
@@ -21,7 +21,8 @@ class World:
     `units` lists every unit (two may have one name); `dropins` the plain drop-ins of each
     deployment (path below the generator's folder -> file of the tree); `host_files` the host's
     quadlets by name and `host_units` their units; `unit_folders` is where systemd looks for units
-    that no generator made; `adopted` the names that a deployment takes over.
+    that no generator made; `adopted` the names that a deployment takes over; `own_units` what
+    runs of ours already. Without a host (`on_host`) there are no sockets in use.
     """
 
     prepared: Mapping[str, Prepared]
@@ -35,6 +36,8 @@ class World:
     adopted: frozenset[str] = frozenset()
     user: bool = False
     quadlet_ran: bool = True
+    on_host: bool = False
+    own_units: frozenset[str] = frozenset()
 
     def replaces(self, deployment: str, name: str) -> bool:
         """Whether the host's file lets `deployment` take over the unit `name`."""
@@ -187,6 +190,15 @@ def unknown_references(world: World) -> Iterator[Fault]:
                     yield source.fault(place, f"{name} is not in this deployment")
 
 
+def ports_that_collide(world: World) -> Iterator[Fault]:
+    """Published ports: of two quadlets, or of a quadlet and who listens on this host already."""
+    found = list(ports.published(world.sources))
+    yield from ports.collisions(found)
+    if world.on_host:
+        own = {*world.own_units, *(unit.name for unit in world.units)}
+        yield from ports.busy(found, ports.listening(found), own)
+
+
 CHECKS: tuple[Check, ...] = (
     files_of_one_name,
     files_of_the_host,
@@ -198,6 +210,7 @@ CHECKS: tuple[Check, ...] = (
     secrets_without_cgroups,
     owners_changed,
     cycles,
+    ports_that_collide,
     unknown_references,
 )
 

@@ -6,14 +6,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leger_generator import plan
 from leger_generator.dropin import hook_dropin, path_of
 from leger_generator.identity import quadlet_identity
 
 from leger import author as authors
-from leger import checks, config, data, hooks, hostfolders, messages, plain, precheck, secretrefs
+from leger import (
+    checks,
+    config,
+    data,
+    disk,
+    hooks,
+    hostfolders,
+    messages,
+    plain,
+    precheck,
+    secretrefs,
+)
 from leger import quadlet as quadlets
 from leger import sources as written
 from leger import units as units_
+from leger.errors import LegerError
 from leger.model import Binding, Built, Compiled, Fault, Tree, Unit
 from leger.plain import Plain
 from leger.prepare import Origin, Prepared, at_origin
@@ -59,6 +72,8 @@ def compile_scope(
             unit_folders=unit_folders(scope),
             adopted=adopted,
             taken=frozenset(taken),
+            is_real=True,
+            own_units=_own_units(scope),
         ),
     )
     compiler.faults += _missing_files(scope, prepared, inside)
@@ -76,6 +91,8 @@ class Host:
     unit_folders: Sequence[str] = ()
     adopted: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    is_real: bool = False
+    own_units: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,14 @@ def unit_folders(scope: Scope) -> tuple[str, ...]:
         )
     folders = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
     return tuple(str(root / folder) for folder in (*folders, "lib/systemd/system"))
+
+
+def _own_units(scope: Scope) -> frozenset[str]:
+    """The units that the scope has now, whose ports become free in a switch."""
+    try:
+        return frozenset(plan.decode(disk.read_file(scope.units)).files)
+    except (LegerError, plan.PlanError):
+        return frozenset()
 
 
 def _read(prepared: Mapping[str, Prepared]) -> Inside:
@@ -274,6 +299,8 @@ class Compiler:
             adopted=self.host.taken,
             user=self.host.user,
             quadlet_ran=ran,
+            on_host=self.host.is_real,
+            own_units=self.host.own_units,
         )
         for check in checks.CHECKS:
             self.faults += check(world)
