@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from generator.generating import Host, identity_of, plan
@@ -30,13 +31,13 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-def replaced(host: Host, body: str, **overrides: object) -> Path:
+def replaced(host: Host, body: str, **overrides: Any) -> Path:
     """A plan made by one quadlet binary, and another one in its place."""
     binary = host.root / "quadlet"
     binary.write_text("#!/bin/sh\nexit 1\n")
     binary.chmod(0o755)
     tree = host.store("web-1", {"web.container": "[Container]\nImage=x\n"})
-    content: dict[str, object] = {
+    content: dict[str, Any] = {
         "quadlet": identity_of(binary),
         "deployments": {"web": {"store": str(tree), "commit": "c"}},
         "search": ["/etc/containers/systemd"],
@@ -169,7 +170,10 @@ def test_a_link_on_the_way_to_the_store_does_not_hide_it(host: Host) -> None:
 
 @pytest.fixture(scope="module")
 def quadlet(machines_allowed: None, suite: str) -> Path:
-    return quadlet_binary(suite)
+    binary = quadlet_binary(suite)
+    if binary is None:
+        pytest.skip(f"the quadlet of {suite} does not run on this host")
+    return binary
 
 
 def test_a_real_quadlet_renders_them_afresh(host: Host, quadlet: Path) -> None:
