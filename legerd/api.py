@@ -58,6 +58,10 @@ STATUSES: Mapping[type[LegerdError], tuple[int, str]] = {
 }
 
 
+#: What an administrator has to know of; these say which file and what is wrong with it.
+_TROUBLES = (StoreUnavailable, StoreCorrupt)
+
+
 def _list(service: Service, caller: Caller, _request: wire.ListRequest) -> str:
     return wire.array(map(_info_json, service.list(caller)))
 
@@ -196,6 +200,8 @@ def _answer(
     except wire.BadRequestError:
         return _plain(400, "bad request")
     except LegerdError as error:
+        if isinstance(error, _TROUBLES):
+            log.error(error, error.hint)
         status, text = STATUSES[type(error)]
         return _plain(status, text)
     return bottle.HTTPResponse(result.encode(), 200, {"Content-Type": "application/json"})

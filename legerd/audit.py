@@ -9,6 +9,7 @@ import contextlib
 import json
 import mmap
 import os
+import random
 import threading
 import time
 from collections.abc import Sequence
@@ -216,12 +217,12 @@ def parses(line: bytes) -> bool:
 
 
 def _line(entry: Entry) -> bytes:
-    number = int.from_bytes(os.urandom(8))
+    number = random.getrandbits(64)
     authorized = "true" if entry.authorized else "false"
     secret = f',"secret":{wire.text(entry.secret)}' if entry.secret else ""
     version = f',"secretVersion":{entry.version}' if entry.version else ""
     return (
-        f'{{"id":{number},"time":"{_now()}","principal":{entry.principal.json()},'
+        f'{{"id":{number},"time":"{_now()}","principal":{entry.principal.json},'
         f'"action":{wire.text(entry.action)},"authorized":{authorized}{secret}{version}}}\n'
     ).encode()
 

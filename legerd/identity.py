@@ -14,8 +14,8 @@ import re
 import select
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from legerd import wire
@@ -44,6 +44,7 @@ class Principal:
     user: str = ""
     tags: tuple[str, ...] = ()
 
+    @cached_property
     def json(self) -> str:
         """This principal in setec's form."""
         user = f',"user":{wire.text(self.user)}' if self.user else ""
@@ -81,8 +82,9 @@ class Peer:
         """Whether it runs in a container: by its cgroup, or by a pid namespace of its own."""
         return self.nested or any(map(in_container, self.cgroups))
 
+    @cached_property
     def subject(self) -> Subject:
-        """What the policy judges; names are looked up now."""
+        """What the policy judges; names are looked up once, at the connection's first call."""
         return Subject(
             uid=self.uid,
             user=user_name(self.uid),
@@ -169,10 +171,14 @@ def _start_time(pid: int) -> int:
 
 
 def _cgroups(pid: int) -> tuple[str, ...]:
-    """The peer's cgroup of every hierarchy, the unified one first."""
+    """The peer's cgroup of every hierarchy; systemd's own first (the unified one, if there is)."""
     lines = (_PROC / str(pid) / "cgroup").read_text(errors="replace").splitlines()
-    parts: Sequence[list[str]] = [line.split(":", 2) for line in lines]
-    found = [(part[0] != "0", part[2]) for part in parts if len(part) == 3]
+    found = []
+    for line in lines:
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        rank = 0 if hierarchy == "0" else 1 if controllers == "name=systemd" else 2
+        found.append((rank, path))
     if not found:
         raise IdentityError("the caller has no cgroup")
     return tuple(path for _, path in sorted(found))

@@ -20,7 +20,7 @@ class LocalCallers:
         peer = environ.get("legerd.peer")
         if not isinstance(peer, Peer):
             raise IdentityError("no peer credentials")
-        subject = peer.subject()
+        subject = peer.subject
         rules = self._policy.current().rules_for(subject)
         return Caller(
             principal=Principal(self._host, user=f"unix:{subject.user}({subject.uid})"),

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
+
+_REPEATED = 30.0
+_last: tuple[str, float] = ("", 0.0)
 
 
 def error(message: object, hint: str = "") -> None:
-    """Something failed; `hint` says what mends it."""
-    _say(f"error: {message}")
+    """Something failed; `hint` says what mends it. The same again within 30 s is not repeated."""
+    global _last  # noqa: PLW0603 - one log for the process
+    text, now = f"error: {message}", time.monotonic()
+    if text == _last[0] and now < _last[1] + _REPEATED:
+        return
+    _last = (text, now)
+    _say(text)
     if hint:
         _say(f"hint: {hint}")
 

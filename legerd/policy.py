@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from leger import yamlfile
-from leger.errors import LegerError
+from leger.errors import ConfigError, LegerError
 
 from legerd import log
 
@@ -151,13 +151,23 @@ class PolicyFile:
     def _signature(self) -> tuple[int, ...]:
         try:
             status = self._path.stat()
-        except OSError:
+        except FileNotFoundError:
             return ()
+        except OSError as error:
+            return (-(error.errno or 1),)
         return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
     def _read(self, *, there: bool) -> None:
         try:
-            self._policy = Policy.parse(yamlfile.read(self._path)) if there else Policy()
+            self._policy = self._parsed() if there else Policy()
         except LegerError as error:
             kept = "nobody may do anything" if self._policy.closed else "the last good one stays"
             log.error(f"{error}: {kept}", error.hint)
+
+    def _parsed(self) -> Policy:
+        if self._path.is_file() and self._path.stat().st_mode & 0o022:
+            raise ConfigError(
+                f"{self._path}: others than its owner may write it",
+                hint=f"chmod go-w {self._path}",
+            )
+        return Policy.parse(yamlfile.read(self._path))

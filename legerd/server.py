@@ -37,6 +37,7 @@ DRAIN_SECONDS = 5.0
 
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://[^/?]*)?(?P<path>/[^?]*)?")
+_UNKNOWN, _CONTAINED = -1, -2
 #: Of these, two make a request ambiguous; of all others the first counts.
 _SINGLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
 
@@ -161,7 +162,7 @@ class _ErrorTask(ErrorTask):
 class _Shares:
     """What each uid holds of a listener: connections, and bytes of requests not yet answered.
 
-    No single one (root apart) may have so much that others find no room.
+    No single one may have so much that others find no room; root may, but not in a container.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -198,6 +199,9 @@ class _Channel(HTTPChannel):
         if sock.family == socket.AF_UNIX:
             with contextlib.suppress(IdentityError, OSError):
                 self.peer = read_peer(sock)
+        self._share = _UNKNOWN if self.peer is None else self.peer.uid
+        if self.peer and self.peer.contained:
+            self._share = _CONTAINED
         super().__init__(server, sock, *args, **kwargs)
         if not self._count(1, 0):
             self.will_close = True
@@ -226,8 +230,7 @@ class _Channel(HTTPChannel):
 
     def _count(self, connections: int, size: int) -> bool:
         self._size += size
-        uid = self.peer.uid if self.peer else -1
-        counted: bool = self.server.shares.add(uid, connections, size)
+        counted: bool = self.server.shares.add(self._share, connections, size)
         return counted
 
 

@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from json.decoder import scanstring  # type: ignore[attr-defined]
+from json.encoder import encode_basestring
 from typing import Any, NoReturn, TypeVar
 
 MAX_DEPTH = 10_000
@@ -132,7 +133,7 @@ def decode(body: bytes, kind: type[Request]) -> Request:
 
 def text(value: str) -> str:
     """`value` as a JSON string, with Go's escapes for HTML."""
-    return json.dumps(value, ensure_ascii=False).translate(_ESCAPED)
+    return encode_basestring(value).translate(_ESCAPED)
 
 
 def base64(value: bytes) -> str:

@@ -75,7 +75,7 @@ def test_another_user_is_told_apart_with_its_groups(listening: socket.socket) ->
         peer = read_peer(connection)
     os.waitpid(child, 0)
     assert (peer.uid, set(peer.gids)) == (54321, {54321, 4242})
-    subject = peer.subject()
+    subject = peer.subject
     assert (subject.user, subject.groups) == ("54321", frozenset({"54321", "4242"}))
 
 

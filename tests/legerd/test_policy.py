@@ -157,3 +157,16 @@ def test_a_file_of_the_same_size_and_time_is_seen(tmp_path: Path) -> None:
     os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
     other.replace(path)
     assert allows(file.current().rules_for(BOB), "get", "b")
+
+
+def test_a_file_that_others_may_write_is_a_bad_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("rules: []")
+    path.chmod(0o664)
+    file = PolicyFile(path)
+    assert file.current().rules_for(ROOT) == ()
+    assert f"hint: chmod go-w {path}" in capfd.readouterr().err
+    path.chmod(0o644)
+    assert file.current().rules_for(ROOT) == (EVERYTHING,)

@@ -25,7 +25,7 @@ def known(answer: Any) -> Caller:
 
 def test_a_user_is_named_by_login() -> None:
     principal = known(whois(EVERYTHING)).principal
-    assert json.loads(principal.json()) == {
+    assert json.loads(principal.json) == {
         "hostname": "host.tail-scale.ts.net.",
         "ip": "100.64.0.9",
         "user": "user@example.com",
@@ -34,7 +34,7 @@ def test_a_user_is_named_by_login() -> None:
 
 def test_a_tagged_node_is_its_tags() -> None:
     found = known(whois(EVERYTHING, tags=["tag:a", "tag:b"], login="tagged-devices"))
-    assert json.loads(found.principal.json()) == {
+    assert json.loads(found.principal.json) == {
         "hostname": "host.tail-scale.ts.net.",
         "ip": "100.64.0.9",
         "tags": ["tag:a", "tag:b"],

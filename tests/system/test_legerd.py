@@ -306,6 +306,46 @@ def test_a_lost_key_is_said_and_nothing_is_written_until_it_is_back(host: Machin
     assert get(host) == '200 {"Value":"dg==","Version":1}'
 
 
+def test_a_lost_vault_is_said_and_none_is_made_in_its_place(host: Machine) -> None:
+    host.sh("systemctl stop legerd.service; mv /var/lib/legerd /var/lib/legerd.away")
+    assert host.run("systemctl", "start", "legerd.service", check=False).code
+    time.sleep(2)
+    journal = host.journal("-u", "legerd", "-n", "30")
+    assert "legerd: error:" in journal
+    assert "legerd: hint:" in journal
+    made = said(host.run("find", "/var/lib/legerd", "-name", "secrets.db"))
+    assert made == ""
+    host.sh("systemctl stop legerd.service; rm -rf /var/lib/legerd")
+    host.sh("mv /var/lib/legerd.away /var/lib/legerd; systemctl start legerd.service")
+    assert get(host) == '200 {"Value":"dg==","Version":1}'
+
+
+def test_a_full_disk_refuses_and_later_works_again(host: Machine) -> None:
+    host.sh("""
+systemctl stop legerd.service
+mkdir /srv/away; cp -a /var/lib/legerd/. /srv/away/
+mount -t tmpfs -o size=2M,mode=700,uid=legerd,gid=legerd tmpfs /var/lib/legerd
+cp -a /srv/away/. /var/lib/legerd/
+systemctl start legerd.service
+""")
+    try:
+        put = '{"Name":"full/%d","Value":"' + "A" * 4000 + '"}'
+        host.sh("dd if=/dev/zero of=/var/lib/legerd/filler bs=4k 2>/dev/null || true")
+        answers = [call(host, "put", put % number) for number in range(12)]
+        assert "500 internal error" in answers
+        acknowledged = [n for n, answer in enumerate(answers) if answer == "200 1"]
+        assert "room" in host.journal("-u", "legerd") or "No space" in host.journal("-u", "legerd")
+        host.run("rm", "/var/lib/legerd/filler")
+        assert call(host, "put", put % 99) == "200 1"
+        for number in (*acknowledged, 99):
+            got = call(host, "get", f'{{"Name":"full/{number}"}}')
+            assert got.startswith("200 ")
+        assert audit(host)[-1]["action"] == "get"
+    finally:
+        host.sh("systemctl stop legerd.service; umount /var/lib/legerd")
+    assert get(host) == '200 {"Value":"dg==","Version":1}'
+
+
 def test_after_a_cut_it_answers_as_before(host: Machine) -> None:
     assert call(host, "put", '{"Name":"cut","Value":"Y3V0"}') == "200 1"
     lines = len(audit(host))
