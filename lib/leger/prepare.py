@@ -17,6 +17,7 @@ from leger import (
     quadlet,
     relative,
     render,
+    signature,
     sources,
     tree,
     yamlfile,
@@ -69,10 +70,12 @@ class Finished:
 def prepare(scope: Scope, deployment: Deployment, commit: str) -> Prepared:
     """Write the deployment's tree at `commit` (fetched before) to store/.
 
-    Raises FaultsError with every fault of the content, ConfigError for a host's file.
+    Raises FaultsError with every fault of the content, ConfigError for a host's file, LegerError
+    for a commit that nobody allowed has signed.
     """
     settings = config.load(scope)
     mirror = git.Mirror.of(scope, deployment)
+    signature.check(mirror, deployment, commit)
     with git.Commit(mirror, commit) as source:
         folder = git.folder(scope, deployment)
         files = checkout.checkout(source, folder, deployment.name, settings.limits)
