@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leger import ports, sources, unitfile, units
 from leger.model import Binding, Fault, Unit
 from leger.prepare import Prepared
 from leger.sources import Source
 
+_SYSTEM_TARGETS = ("multi-user.target", "graphical.target", "network-online.target")
+_FILES = (".service", ".socket", ".timer", ".path", ".target")
 _TREE_HINT = "use data: in .leger.yaml for what a container may own"
 
 
@@ -22,7 +24,8 @@ class World:
     deployment (path below the generator's folder -> file of the tree); `host_files` the host's
     quadlets by name and `host_units` their units; `unit_folders` is where systemd looks for units
     that no generator made; `adopted` the names that a deployment takes over; `own_units` what
-    runs of ours already. Without a host (`on_host`) there are no sockets in use.
+    runs of ours already; `host_dropins` the host's drop-ins by the quadlet that they are for.
+    Without a host (`on_host`) there are no sockets in use.
     """
 
     prepared: Mapping[str, Prepared]
@@ -38,6 +41,7 @@ class World:
     quadlet_ran: bool = True
     on_host: bool = False
     own_units: frozenset[str] = frozenset()
+    host_dropins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def replaces(self, deployment: str, name: str) -> bool:
         """Whether the host's file lets `deployment` take over the unit `name`."""
@@ -199,6 +203,37 @@ def ports_that_collide(world: World) -> Iterator[Fault]:
         yield from ports.busy(found, ports.listening(found), own)
 
 
+def unreachable_targets(world: World) -> Iterator[Fault]:
+    """A warning: a user's manager has no multi-user.target, so nothing would start the unit."""
+    for source in world.sources if world.user else ():
+        for place in source.named("Install", "WantedBy", "RequiredBy", "UpheldBy"):
+            for target in unitfile.words(place.setting.value):
+                if target in _SYSTEM_TARGETS:
+                    message = f"{target} is never reached by a user's manager"
+                    yield source.fault(place, message, "use default.target")
+
+
+def unknown_units(world: World) -> Iterator[Fault]:
+    """A warning: a unit that is needed and that neither the deployments nor the host has."""
+    known = {*world.host_units, *(unit.name for unit in world.units)}
+    for source in world.sources if world.on_host else ():
+        for place in source.named("Unit", "Requires", "BindsTo", "Requisite"):
+            for name in unitfile.words(place.setting.value):
+                if name.endswith(_FILES) and name not in known and not _is_there(world, name):
+                    yield source.fault(place, f"{name} is not there: this unit would not start")
+
+
+def overrides_of_the_host(world: World) -> Iterator[Fault]:
+    """A warning: a drop-in that the host has for a deployment's quadlet does not apply."""
+    for source in world.sources:
+        for path in world.host_dropins.get(source.name, ()):
+            if source.name in world.adopted:
+                continue
+            message = f"the host's {path} does not apply"
+            hint = f"override the unit: systemctl edit {source.unit}"
+            yield Fault(source.deployment, message, source.path, hint=hint)
+
+
 CHECKS: tuple[Check, ...] = (
     files_of_one_name,
     files_of_the_host,
@@ -213,11 +248,22 @@ CHECKS: tuple[Check, ...] = (
     ports_that_collide,
     unknown_references,
 )
+WARNINGS: tuple[Check, ...] = (unreachable_targets, unknown_units, overrides_of_the_host)
 
 
 def _outside(world: World, name: str) -> str:
     """The folder in which the host has a unit `name` of its own; "" without one."""
     return next((f for f in world.unit_folders if os.path.lexists(f"{f}/{name}")), "")
+
+
+def _is_there(world: World, name: str) -> bool:
+    """Whether the host has a unit `name`, or its template, whoever made it."""
+    template = f"{name.partition('@')[0]}@.{name.rpartition('.')[2]}" if "@" in name else name
+    made = [f"/run/systemd/{folder}" for folder in ("generator", "generator.late", "transient")]
+    folders = [*world.unit_folders, "/run/systemd/system", *made]
+    return any(
+        os.path.lexists(f"{folder}/{unit}") for folder in folders for unit in (name, template)
+    )
 
 
 def _disables_cgroups(value: str) -> bool:

@@ -74,6 +74,7 @@ def compile_scope(
             taken=frozenset(taken),
             is_real=True,
             own_units=_own_units(scope),
+            dropins=hostfolders.dropins(scope),
         ),
     )
     compiler.faults += _missing_files(scope, prepared, inside)
@@ -93,6 +94,7 @@ class Host:
     taken: frozenset[str] = frozenset()
     is_real: bool = False
     own_units: frozenset[str] = frozenset()
+    dropins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -301,9 +303,12 @@ class Compiler:
             quadlet_ran=ran,
             on_host=self.host.is_real,
             own_units=self.host.own_units,
+            host_dropins=self.host.dropins,
         )
         for check in checks.CHECKS:
             self.faults += check(world)
+        for check in checks.WARNINGS:
+            self.warnings += check(world)
 
     def _built(self, name: str) -> Built:
         item = self.prepared[name]

@@ -23,7 +23,7 @@ def expand(files: Mapping[str, File]) -> tuple[dict[str, File], dict[str, str]]:
     for path in sorted(filter(sources.dropin_target, files)):
         by_target.setdefault(sources.dropin_target(path), []).append(path)
     for path in filter(quadlet.is_quadlet, sorted(files)):
-        for name, dropin in _chosen(path, by_target).items():
+        for name, dropin in sources.chosen(path, by_target).items():
             if dropin in shared:
                 copy = f"{path}.d/{name}"
                 kept[copy] = files[dropin]
@@ -34,12 +34,3 @@ def expand(files: Mapping[str, File]) -> tuple[dict[str, File], dict[str, str]]:
 def _is_shared(target: str) -> bool:
     stem, _, suffix = target.rpartition(".")
     return target in quadlet.SUFFIXES or (suffix in quadlet.SUFFIXES and stem.endswith("-"))
-
-
-def _chosen(path: str, by_target: Mapping[str, list[str]]) -> dict[str, str]:
-    """The drop-ins that count for a quadlet by name: the most specific folder's wins."""
-    chosen: dict[str, str] = {}
-    for target in sources.targets(path.rpartition("/")[2]):
-        for dropin in by_target.get(target, ()):
-            chosen.setdefault(dropin.rpartition("/")[2], dropin)
-    return chosen

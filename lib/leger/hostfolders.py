@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from leger import quadlet, tree
+from leger import quadlet, sources, tree
 from leger.model import Tree
 from leger.scope import Scope
 from leger.tree import File
@@ -29,25 +29,26 @@ def find(scope: Scope) -> dict[str, Path]:
     return found
 
 
-def dropins(scope: Scope, name: str) -> list[Path]:
-    """The host's drop-ins for the quadlet `name` alone."""
-    return [
-        path
-        for folder in scope.quadlet_folders
-        for path in _files(folder, skip=_skipped(scope, folder))
-        if path.parent.name == f"{name}.d" and path.suffix == ".conf"
-    ]
+def dropins(scope: Scope) -> dict[str, list[str]]:
+    """The host's drop-ins by what they are for: a quadlet's name, or a type of them."""
+    found: dict[str, list[str]] = {}
+    for folder in scope.quadlet_folders:
+        for path in _files(folder, skip=_skipped(scope, folder)):
+            if target := sources.dropin_target(str(path)):
+                found.setdefault(target, []).append(str(path))
+    return found
 
 
 def copy(scope: Scope, found: Mapping[str, Path], left_out: Collection[str]) -> Tree | None:
     """A tree of the host's quadlets but for the names in `left_out`; None when there are none."""
     files: dict[str, File] = {}
+    extras = dropins(scope)
     for number, (name, path) in enumerate(sorted(found.items())):
         if name in left_out:
             continue
         if data := _read(path):
             files[f"{number:04}/{name}"] = File.of(data)
-        for extra in dropins(scope, name):
+        for extra in map(Path, extras.get(name, ())):
             if data := _read(extra):
                 files[f"{number:04}/{name}.d/{extra.name}"] = File.of(data)
     return tree.write(scope, NAME, files) if files else None
@@ -58,7 +59,8 @@ def adoptable(scope: Scope, found: Mapping[str, Path], names: Collection[str]) -
     vendor = Path("/usr/share/containers/systemd")
     taken = [found[name] for name in sorted(names) if name in found]
     kept = [path for path in taken if vendor not in path.parents]
-    return (*kept, *(path for item in kept for path in dropins(scope, item.name)))
+    extras = dropins(scope)
+    return (*kept, *(Path(path) for item in kept for path in extras.get(item.name, ())))
 
 
 def _skipped(scope: Scope, folder: Path) -> Path | None:

@@ -12,11 +12,6 @@ from pathlib import Path
 from leger import processes, tree
 from leger.errors import LegerError
 
-BINARIES = (
-    Path("/usr/libexec/podman/quadlet"),
-    Path("/usr/lib/podman/quadlet"),
-    Path("/usr/local/libexec/podman/quadlet"),
-)
 SUFFIXES = ("container", "volume", "network", "kube", "image", "pod", "build", "artifact")
 SECTIONS = {suffix: suffix.capitalize() for suffix in SUFFIXES}
 _PREFIX = re.compile(r"^quadlet-generator\[\d+\]: ")
@@ -41,14 +36,6 @@ class Output:
         return [unit for unit, source in self.sources.items() if source == str(file)]
 
 
-def find() -> Path:
-    """The host's quadlet binary; raises QuadletError without podman."""
-    for path in BINARIES:
-        if path.exists():
-            return path
-    raise QuadletError("podman's quadlet is not installed", hint="install podman 4.4 or later")
-
-
 def is_quadlet(path: str) -> bool:
     """Whether quadlet would load a file of this name."""
     _, dot, suffix = path.rpartition("/")[2].rpartition(".")
@@ -67,7 +54,7 @@ def run(
 
     Raises QuadletError when it cannot be run or does not end; bad quadlets are in the messages.
     """
-    with tempfile.TemporaryDirectory(prefix="leger-quadlet-") as target:
+    with tempfile.TemporaryDirectory(prefix="leger-quadlet-", dir=_memory()) as target:
         command = [str(binary), "-no-kmsg-log", *(["-user"] if user else []), target]
         try:
             done = processes.run(command, timeout=timeout, environment=_environment(folders))
@@ -75,6 +62,12 @@ def run(
             raise QuadletError(str(error), hint="a quadlet may make it loop") from error
         units, links = _read(Path(target))
         return Output(units, links, tuple(_messages(done)), _sources(units))
+
+
+def _memory() -> str | None:
+    """A folder in memory where there is one: quadlet fsyncs each file that it writes."""
+    folder = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
+    return folder if folder and os.access(folder, os.W_OK) else None
 
 
 def _environment(folders: Sequence[Path]) -> dict[str, str]:

@@ -43,21 +43,27 @@ class Rewritten:
 
 @dataclass(frozen=True)
 class Content:
-    """The paths of a tree, and those that belong to the host all the same (`data:`)."""
+    """The paths of a tree, and those that belong to the host all the same (`data:`).
+
+    `filled` are the folders that hold more than placeholders.
+    """
 
     files: Collection[str]
     folders: frozenset[str]
+    filled: frozenset[str]
     data: Sequence[str]
 
     @classmethod
     def of(cls, files: Collection[str], data: Sequence[str]) -> Content:
         """Index the paths of a tree."""
-        folders = {
-            "/".join(parts[:count])
-            for parts in (path.split("/") for path in files)
-            for count in range(1, len(parts))
-        }
-        return cls(files, frozenset(folders), data)
+        folders: set[str] = set()
+        filled: set[str] = set()
+        for path in files:
+            *parents, name = path.split("/")
+            above = ["/".join(parents[: count + 1]) for count in range(len(parents))]
+            folders.update(above)
+            filled.update(above if name not in PLACEHOLDERS else ())
+        return cls(files, frozenset(folders), frozenset(filled), data)
 
     def has(self, path: str, instances: Collection[str] = ()) -> bool:
         """Whether the tree has a file or folder `path`.
@@ -78,8 +84,7 @@ class Content:
         """Whether `path` is in the tree only to be copied once into data/NAME/."""
         if any(path == name or path.startswith(f"{name}/") for name in self.data):
             return True
-        inside = [file for file in self.files if file.startswith(f"{path}/")]
-        return bool(inside) and all(file.rpartition("/")[2] in PLACEHOLDERS for file in inside)
+        return path in self.folders and path not in self.filled
 
 
 def rewrite(sources: Sequence[Source], content: Content, data: Path) -> Rewritten:

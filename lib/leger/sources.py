@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leger import quadlet
@@ -88,8 +88,11 @@ class Source:
 def read(deployment: str, texts: Mapping[str, str]) -> list[Source]:
     """The quadlets among `texts` (path -> text of all quadlets and drop-ins of a tree)."""
     parsed = {path: UnitFile.parse(text) for path, text in texts.items()}
+    by_target: dict[str, list[str]] = {}
+    for path in sorted(filter(dropin_target, texts)):
+        by_target.setdefault(dropin_target(path), []).append(path)
     return [
-        Source(deployment, path, parsed[path], _dropins(path, parsed))
+        Source(deployment, path, parsed[path], _dropins(path, parsed, by_target))
         for path in sorted(parsed)
         if quadlet.is_quadlet(path)
     ]
@@ -119,11 +122,20 @@ def targets(name: str) -> tuple[str, ...]:
     return (*dict.fromkeys(found), suffix)
 
 
-def _dropins(path: str, parsed: Mapping[str, UnitFile]) -> dict[str, UnitFile]:
-    """What quadlet merges: of one file name the most specific folder's, then by file name."""
-    chosen: dict[str, str] = {}
+def chosen(path: str, by_target: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The drop-ins that count for a quadlet, by name: of one name the most specific folder's.
+
+    `by_target` holds the paths of a tree's drop-ins by what they are for (see dropin_target).
+    """
+    found: dict[str, str] = {}
     for target in targets(path.rpartition("/")[2]):
-        for candidate in sorted(parsed):
-            if dropin_target(candidate) == target:
-                chosen.setdefault(candidate.rpartition("/")[2], candidate)
-    return {chosen[name]: parsed[chosen[name]] for name in sorted(chosen)}
+        for dropin in by_target.get(target, ()):
+            found.setdefault(dropin.rpartition("/")[2], dropin)
+    return dict(sorted(found.items()))
+
+
+def _dropins(
+    path: str, parsed: Mapping[str, UnitFile], by_target: Mapping[str, Sequence[str]]
+) -> dict[str, UnitFile]:
+    """What quadlet merges, in the order of the files' names."""
+    return {dropin: parsed[dropin] for dropin in chosen(path, by_target).values()}

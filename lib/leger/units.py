@@ -67,6 +67,7 @@ def quadlet_unit(place: Place, source: str, name: str, made: Rendered) -> Unit:
         image=parsed.last(section, "Image"),
         instances=_instances(name, made),
         pod=made.by_file.get(pod, ""),
+        on_secret_change=parsed.last("X-Leger", "OnSecretChange"),
     )
 
 

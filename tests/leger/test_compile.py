@@ -1,6 +1,11 @@
 """What the host's quadlet and the checks make of repositories that are right."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from leger import compile as compiling
+from leger.errors import LegerError
 from repositories import FIXTURES, content, place, shown
 
 EVERYTHING = FIXTURES / "everything"
@@ -205,3 +210,52 @@ def test_units_json_takes_what_is_compiled(everything):
         links=everything.links,
     )
     assert plan.decode(plan.encode(written)).problems == ()
+
+
+def test_warnings_name_what_would_not_start(prepared, compiled, scope):
+    text = f"[Unit]\nRequires=gone.service\n{IMAGE}"
+    place(scope.quadlet_folders[1] / "a.container.d/x.conf", "[Container]\nUser=7\n")
+    result = compiled(prepared("web", {"a.container": text}))
+    assert shown(result.faults) == []
+    theirs = scope.quadlet_folders[1] / "a.container.d/x.conf"
+    assert shown(result.warnings) == [
+        f"web: a.container: the host's {theirs} does not apply",
+        "web: a.container:2: gone.service is not there: this unit would not start",
+    ]
+    assert "--user 7" not in built(result, "web").units["a.service"].text
+
+
+def test_a_users_manager_never_reaches_multi_user(prepared, scope, quadlet, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    item = prepared("web", {"a.container": f"{IMAGE}[Install]\nWantedBy=multi-user.target\n"})
+    result = compiling.compile_scope(replace(scope, name="user"), {"web": item}, quadlet=quadlet)
+    assert shown(result.faults) == []
+    assert shown(result.warnings) == [
+        "web: a.container:4: multi-user.target is never reached by a user's manager"
+    ]
+
+
+def test_a_hook_of_a_user_says_so(prepared, scope, quadlet, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    item = prepared("web", {"a.container": f"{IMAGE}Secret=db\n"})
+    result = compiling.compile_scope(replace(scope, name="user"), {"web": item}, quadlet=quadlet)
+    text = result.files["a.service.d/00-leger.conf"]["text"]
+    assert "secrets-hook --user db=web/db" in text
+
+
+def test_a_quadlet_binary_that_hangs_is_left(prepared, scope, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling, "TIMEOUT", 0.5)
+    hanging = tmp_path / "quadlet"
+    hanging.write_text("#!/bin/sh\nsleep 1000 &\nsleep 1000\n")
+    hanging.chmod(0o755)
+    item = prepared("web", {"a.container": IMAGE})
+    with pytest.raises(LegerError, match=r"no end after 0\.5 s"):
+        compiling.compile_scope(scope, {"web": item}, quadlet=hanging)
+
+
+def test_a_quadlet_binary_that_makes_nothing_is_a_fault(prepared, scope):
+    item = prepared("web", {"a.container": IMAGE})
+    result = compiling.compile_scope(scope, {"web": item}, quadlet=Path("/bin/true"))
+    assert shown(result.faults) == [
+        "web: a.container: quadlet made no unit of it and does not say why"
+    ]
