@@ -26,6 +26,7 @@ from legerd.tailnet import TailnetCallers
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+WATCHDOG_SECONDS = 60.0  # legerd.service has the same
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
@@ -67,17 +68,27 @@ def _serve(options: Options) -> None:
     for listener in listeners:
         listener.start()
     notify("READY=1")
-    _wait(audit)
+    _wait(audit, listeners)
     notify("STOPPING=1")
     server.drain(listeners)
     store.close()
     audit.close()
 
 
-def _wait(audit: AuditLog) -> None:
-    """Return when asked to end; on SIGHUP the audit log has been renamed by somebody."""
-    while signal.sigwait(_SIGNALS) == signal.SIGHUP:
-        audit.reopen()
+def _wait(audit: AuditLog, listeners: Sequence[server.Listener]) -> None:
+    """Return when asked to end; on SIGHUP the audit log has been renamed by somebody.
+
+    While every listener's loop turns the manager is told so (WatchdogSec= of the unit).
+    """
+    while True:
+        received = signal.sigtimedwait(_SIGNALS, WATCHDOG_SECONDS / 4)
+        if received is None:
+            if all(listener.alive(WATCHDOG_SECONDS / 2) for listener in listeners):
+                notify("WATCHDOG=1")
+        elif received.si_signo == signal.SIGHUP:
+            audit.reopen()
+        else:
+            return
 
 
 def _sockets(options: Options) -> list[socket.socket]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import socket
 import sys
@@ -281,6 +282,7 @@ class Listener:
         self._server.limits = limits
         self._server.shares = _Shares(limits)
         self._stopped = False
+        self._turned = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="legerd-listener", daemon=True)
 
     def start(self) -> None:
@@ -307,9 +309,18 @@ class Listener:
         self._dispatcher.shutdown(timeout=1)
         wasyncore.close_all(self._map, ignore_all=True)
 
+    def alive(self, seconds: float) -> bool:
+        """Whether the loop has turned within the last `seconds`."""
+        return time.monotonic() - self._turned < seconds
+
     def _run(self) -> None:
-        while not self._stopped:
-            wasyncore.poll2(1.0, self._map)
+        try:
+            while not self._stopped:
+                self._turned = time.monotonic()
+                wasyncore.poll2(1.0, self._map)
+        except BaseException as error:  # noqa: BLE001 - half a server is worse than a new one
+            log.error(f"the loop of a listener failed: {type(error).__name__}")
+            os._exit(1)
 
 
 def drain(listeners: list[Listener], seconds: float = DRAIN_SECONDS) -> None:
