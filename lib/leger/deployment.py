@@ -6,7 +6,7 @@ import os
 import pwd
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -110,16 +110,22 @@ def load_all(scope: Scope) -> dict[str, Deployment]:
 
 
 def load(scope: Scope, path: Path) -> Deployment:
-    """The deployment that the file `path` defines."""
-    return Deployment.parse(yamlfile.read(path), name=path.stem, scope=scope.name)
+    """The deployment that the file `path` defines. Raises ConfigError if it is another scope's."""
+    found = Deployment.parse(yamlfile.read(path), name=path.stem, scope=scope.name)
+    own = {scope.name} if scope.name == "system" else {scope.name, _user()}
+    if found.scope not in own:
+        raise ConfigError(
+            f"{path}: scope: {found.scope} is not deployed from here",
+            hint="a user's deployments lie in /etc/leger/users/NAME/deployments.d/",
+        )
+    return replace(found, scope=scope.name)
 
 
 def definitions(scope: Scope) -> dict[str, Path]:
     """The file of each deployment: what stands later in the search order wins."""
     folders = [scope.vendor / "deployments.d"] if scope.vendor else []
     if scope.name == "user":
-        user = pwd.getpwuid(os.getuid()).pw_name
-        folders.append(Path("/etc/leger/users") / user / "deployments.d")
+        folders.append(Path("/etc/leger/users") / _user() / "deployments.d")
     folders.append(scope.deployments)
     return {
         path.stem: path
@@ -127,6 +133,10 @@ def definitions(scope: Scope) -> dict[str, Path]:
         for path in sorted(folder.glob("*.yaml"))
         if not path.name.startswith(".")
     }
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def dump(deployment: Deployment) -> bytes:

@@ -61,6 +61,14 @@ def test_the_admins_file_wins_over_the_vendors(scope):
     assert {name: item.source for name, item in found.items()} == {"a": "/admin", "b": "/vendor"}
 
 
+def test_another_scopes_deployment_is_not_deployed_from_here(scope):
+    place(scope.deployments / "a.yaml", "source: /r\nscope: alice\n")
+    with pytest.raises(ConfigError, match=r"a.yaml: scope: alice is not deployed from here"):
+        deployment.load_all(scope)
+    place(scope.deployments / "a.yaml", "source: /r\nscope: system\n")
+    assert deployment.load_all(scope)["a"].scope == "system"
+
+
 names = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 plain = st.none() | st.booleans() | st.integers(0, 10**6) | st.text("abc: #'\"", max_size=6)
 
