@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FORMAT = '{{json .Spec.Name}} {{json .Spec.Labels}} {{printf "%x" .SecretData}}'
+FORMAT = "{{json .Spec.Name}} {{json .Spec.Labels}} {{json .Spec.Driver}}"
+FORMAT += ' {{printf "%x" .SecretData}}'
 
 
 class Inspection:

@@ -27,10 +27,17 @@ def held(secrets: Mapping[str, list[Part]], inspection: Inspection) -> dict[str,
     for line in filter(None, inspection.output().split("\n")):
         name, end = decoder.raw_decode(line)
         labels, end = decoder.raw_decode(line, end + 1)
+        driver, end = decoder.raw_decode(line, end + 1)
         if name in secrets:  # podman also takes the beginning of an id for a name
             data = bytes.fromhex(line[end + 1 :])
-            found[name] = Stored(labels or {}, data, composed=bool(secrets[name][0].key))
+            composed = bool(secrets[name][0].key)
+            found[name] = Stored(labels or {}, data, folder_of(driver), composed=composed)
     return found
+
+
+def folder_of(driver: Mapping[str, Any]) -> str:
+    """The folder of secretsdata.json; "" for other drivers than "file", which see to their own."""
+    return str((driver.get("Options") or {}).get("path", ""))
 
 
 class Podman:
@@ -56,10 +63,10 @@ class Podman:
             folder = str(self._call("GET", "info")["store"]["graphRoot"]) + "/secrets"
             set_aside(folder, str(error))
             raise StoreSetAside("podman's secrets broke twice; run: podman secret ls") from error
-        path = (entry["Spec"]["Driver"].get("Options") or {}).get("path")
-        if path:  # other drivers than "file" keep their own house
-            drop_stale(os.path.dirname(path), names)
-            make_durable(path)
+        folder = folder_of(entry["Spec"]["Driver"])
+        if folder:
+            drop_stale(os.path.dirname(folder), names)
+            make_durable(folder)
 
     def _write(self, changes: Sequence[Change]) -> None:
         listed = {

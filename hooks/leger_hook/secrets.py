@@ -17,13 +17,16 @@ LABELS = (SOURCE, VERSION, TAG)
 
 
 class Stored:
-    """What Podman holds under one name: the labels, the data, and in it the value of each key."""
+    """What Podman holds under one name: labels, data, the value of each key in it, and where."""
 
-    __slots__ = ("data", "labels", "values")
+    __slots__ = ("data", "folder", "labels", "values")
 
-    def __init__(self, labels: Mapping[str, str], data: bytes, *, composed: bool) -> None:
+    def __init__(
+        self, labels: Mapping[str, str], data: bytes, folder: str, *, composed: bool
+    ) -> None:
         self.labels = labels
         self.data = data
+        self.folder = folder
         self.values = decomposed(data) if composed else {"": data}
 
     def label(self, name: str, key: str) -> str:

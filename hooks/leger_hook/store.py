@@ -40,15 +40,25 @@ def set_aside(folder: str, why: str) -> None:
         if all(isinstance(_parsed(path), dict) for path in present):
             raise Failure(f"podman cannot keep secrets: {why}; run: podman secret ls")
         others = _names_of_others(metadata) | _names_of_others(f"{metadata}.leger")
+        unknown = "" if _parsed(metadata) else _since(f"{metadata}.leger")
         mark = time.strftime("broken-%Y%m%dT%H%M%S")
         for path in present:
             os.rename(path, f"{path}.{mark}")
             sync(os.path.dirname(path))
+    again = ", ".join(sorted(others)) or "none"
     say(
         "error",
         f"podman's secrets could not be read and were set aside as {metadata}.{mark}; what Leger"
-        f" knows comes back; not Leger's, make them again: {', '.join(sorted(others)) or 'none'}",
+        f" knows comes back; not Leger's, make them again: {again}{unknown}",
     )
+
+
+def _since(copy: str) -> str:
+    try:
+        made = time.strftime("%F %T", time.localtime(os.stat(copy).st_mtime))
+    except FileNotFoundError:
+        return " (no copy of their names was kept)"
+    return f" (not known: what was made after {made})"
 
 
 def _names_of_others(path: str) -> set[str]:
@@ -80,11 +90,24 @@ def drop_stale(folder: str, names: Sequence[str]) -> None:
 def make_durable(values_folder: str) -> None:
     """fsync both files of Podman's store and their folders; keep the names for `set_aside`."""
     folder = os.path.dirname(values_folder)
-    metadata = f"{folder}/secrets.json"
-    with open(metadata, "rb") as file:
-        replace(f"{metadata}.leger", file.read())
-    for path in (f"{values_folder}/secretsdata.json", metadata, values_folder, folder):
+    keep_names(values_folder)
+    names = ("secrets.json", os.path.basename(values_folder), "")
+    for path in (f"{values_folder}/secretsdata.json", *(f"{folder}/{name}" for name in names)):
         sync(path)
+
+
+def keep_names(values_folder: str) -> None:
+    """Keep a copy of what Podman knows but values, in case that it is lost: see `set_aside`."""
+    metadata = f"{os.path.dirname(values_folder)}/secrets.json"
+    with contextlib.suppress(OSError):
+        if not os.path.exists(f"{metadata}.leger") or _is_newer(metadata):
+            store = _parsed(metadata)
+            if isinstance(store, dict):
+                replace(f"{metadata}.leger", json.dumps(store, indent=2).encode())
+
+
+def _is_newer(path: str) -> bool:
+    return os.stat(path).st_mtime_ns > os.stat(f"{path}.leger").st_mtime_ns
 
 
 def replace(path: str, data: bytes) -> None:

@@ -135,7 +135,10 @@ def main() -> int:
     note_call(root, os.environ)
     if (root / "hang").exists():
         time.sleep(60)
-    pattern = re.escape('{{json .Spec.Name}} {{json .Spec.Labels}} {{printf "%x" .SecretData}}')
+    pattern = re.escape(
+        "{{json .Spec.Name}} {{json .Spec.Labels}} {{json .Spec.Driver}}"
+        ' {{printf "%x" .SecretData}}'
+    )
     words = " ".join(sys.argv[1:])
     assert re.match(rf"secret inspect --showsecret --format {pattern} -- ", words + " "), words
     code = 0
@@ -153,7 +156,8 @@ def main() -> int:
             code = 125
             continue
         spec = entry["Spec"]
-        print(json.dumps(spec["Name"]), json.dumps(spec["Labels"] or {}), value.hex())
+        parts = (spec["Name"], spec["Labels"] or {}, spec["Driver"])
+        print(*map(json.dumps, parts), value.hex())
     return code
 
 
