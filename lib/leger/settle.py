@@ -6,18 +6,22 @@ jobs that were cancelled or for a manager that is on its way down.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from leger import changes, disk, generation, judge, switch
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
+from leger.model import Compiled
 from leger.scope import Scope
 from leger.switch import Host
 from leger.switchfile import Switch
-from leger.systemd import State, settled_states
+from leger.systemd import State, problems, settled_states
 
+_START_SECONDS = 300.0
 _BUSY = ("activating", "deactivating", "reloading", "refreshing")
 
 
@@ -28,7 +32,11 @@ def mend(host: Host) -> list[str]:
     """
     if host.scope.switch.exists():
         return [switch.recover(host)]
-    return _restore_units(host)
+    done = _restore_units(host.scope)
+    current = generation.load_current(host.scope)
+    if current is not None and _note(host.scope) != current.point:
+        done += _catch_up(host, current)
+    return done
 
 
 def settle(host: Host, timeout: float = 300.0) -> list[str]:
@@ -41,16 +49,15 @@ def settle(host: Host, timeout: float = 300.0) -> list[str]:
     current = generation.load_current(host.scope)
     if current is None:
         return done
-    done += _start_missing(host, current)
+    done += _catch_up(host, current)
     marked = Current.read(host.scope)
-    if marked is not None and not marked.confirmed and not host.scope.switch.exists():
+    if marked is not None and not marked.confirmed:
         done += _judge(host, current, timeout)
     return done
 
 
-def _restore_units(host: Host) -> list[str]:
+def _restore_units(scope: Scope) -> list[str]:
     """Put units.json back if /etc was reset or rolled back under us."""
-    scope = host.scope
     current = Current.read(scope)
     emitted = generation.emitted_point(scope)
     if current is None or current.point == emitted or current.point.generation == 0:
@@ -59,7 +66,6 @@ def _restore_units(host: Host) -> list[str]:
         Current(emitted, confirmed=False).write(scope)
         return [f"{scope.current} was behind: generation {emitted.generation} is in place"]
     generation.commit(scope, current.point)
-    host.manager.reload()
     return [f"{scope.units} was not that of generation {current.point.generation}: restored"]
 
 
@@ -73,27 +79,57 @@ def _is_later(scope: Scope, emitted: Point, current: Point) -> bool:
         return False
 
 
-def _start_missing(host: Host, current: Generation) -> list[str]:
-    """Reload if the generator emitted less than it should, and start what the boot missed."""
-    names = _own(current)
-    states = host.manager.states(names)
-    absent = [name for name in names if states[name].load == "not-found"]
-    if not absent and _emitted(host.scope) in ("", current.digest):
+def _catch_up(host: Host, current: Generation) -> list[str]:
+    """Load the current generation if the generator emitted less or another; start what it missed.
+
+    What an administrator stopped stays stopped: only units that were not loaded count as new.
+    """
+    manager = host.manager
+    note = _note(host.scope)
+    planned = switch.decide(manager, _loaded(host, note, current), current.compiled)
+    jobs = [("restart", name) for name in planned.restart]
+    jobs += [("start", name) for name in planned.start]
+    if note == current.point and not jobs:
         return []
-    host.manager.reload()
-    host.manager.queue("start", "default.target")
-    if not absent:
-        return ["the generator had not emitted the current generation: loaded again"]
-    return [f"not loaded at boot, started now: {' '.join(sorted(absent))}"]
+    manager.run([("stop", name) for name in planned.stop], switch.STOP_SECONDS)
+    manager.reload()
+    manager.reset_failed(name for _, name in jobs)
+    results = manager.run(jobs, _START_SECONDS)
+    judge.refuse_when_stopping(manager)
+    done = [f"generation {current.number} was not what the generator had emitted: loaded"]
+    done += [f"{verb} {name}" for verb, name in jobs]
+    return done + [f"{name}: {result}" for name, result in problems(results).items()]
 
 
-def _emitted(scope: Scope) -> str:
-    """The checksum of what the generator emitted last; "" if it left no note."""
+def _loaded(host: Host, note: Point | None, current: Generation) -> Compiled:
+    """The units that are loaded, as the generation that the generator emitted knows them."""
+    if note is None:
+        return generation.EMPTY
+    emitted = current
+    if note != current.point:
+        with contextlib.suppress(LegerError):
+            emitted = generation.load(host.scope, note.generation)
+    states = host.manager.states(_own(emitted))
+    absent = {name for name, state in states.items() if state.load == "not-found"}
+    return replace(
+        emitted.compiled,
+        deployments={
+            name: replace(
+                built,
+                units={unit: one for unit, one in built.units.items() if unit not in absent},
+            )
+            for name, built in emitted.compiled.deployments.items()
+        },
+    )
+
+
+def _note(scope: Scope) -> Point | None:
+    """What the generator emitted last in this boot; None if it left no note."""
     try:
         raw = json.loads(disk.read_file(scope.runtime / "emitted.json"))
-        return str(raw.get("blake2b", ""))
-    except (LegerError, ValueError, AttributeError):
-        return ""
+        return Point(int(raw["generation"]), str(raw["blake2b"]))
+    except (LegerError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _own(current: Generation) -> list[str]:

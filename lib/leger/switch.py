@@ -35,7 +35,7 @@ from leger.switchfile import Switch
 from leger.systemd import Manager, State, settled_states
 
 Report = Callable[[str], None]
-_STOP_SECONDS = 300.0
+STOP_SECONDS = 300.0
 
 
 class NotHealthyError(LegerError):
@@ -242,7 +242,7 @@ def _to_commit(host: Host, todo: Switch) -> None:
     try:
         if todo.stop:
             host.report(f"stop {' '.join(todo.stop)}")
-        host.manager.run([("stop", name) for name in todo.stop], _STOP_SECONDS)
+        host.manager.run([("stop", name) for name in todo.stop], STOP_SECONDS)
         for network in todo.networks:
             podman.remove_network(network)
         generation.commit(host.scope, todo.target)

@@ -125,7 +125,8 @@ def test_what_an_administrator_stopped_stays_stopped(deployed: Deployed) -> None
     tree["nine.network"] = "[Network]\nSubnet=10.99.11.0/24\n"
     tree["job.container"] = tree["job.container"].replace("StopTimeout=1", "StopTimeout=2")
     deployed.install(tree)
-    assert active(machine, "nine-a.service", "nine-b.service") == ["active", "inactive"]
+    assert active(machine, "nine-a.service") == ["active"]
+    assert active(machine, "nine-b.service") != ["active"]
     mount = machine.run("podman", "volume", "mount", "jobs").stdout.strip()
     assert machine.pull(f"{mount}/log") == b"ran\n"
 
@@ -246,9 +247,9 @@ def test_what_ran_before_a_failed_switch_runs_after_it(deployed: Deployed) -> No
         "top.container": "[Unit]\nRequires=base.service\nAfter=base.service\n" + container(),
     }
     deployed.install(tree)
-    said = deployed.fail(tree | {"base.container": container("Exec=/no/such/program")})
+    said = deployed.fail(tree | {"base.container": container("Volume=/no/such/folder:/x")})
     assert "base.service" in said
-    assert "/no/such/program" in said
+    assert "/no/such/folder" in said
     assert active(machine, "base.service", "top.service") == ["active", "active"]
     status = json.loads(machine.run("leger", "status", "--json").stdout)
     assert status["confirmed"] is True

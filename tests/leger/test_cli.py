@@ -1,0 +1,119 @@
+"""The command line as a user sees it: exit codes, messages, what goes to which stream."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LEGER = "import sys; from leger.cli.main import main; sys.exit(main())"
+
+
+def leger(
+    *argv: str, data: bytes = b"", env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the real command line from the work tree, with no legerd to talk to."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'generator'}:{ROOT}",
+        "LEGERD_SOCKET": "/nowhere/legerd.sock",
+        **(env or {}),
+    }
+    command = [sys.executable, "-c", LEGER, *argv]
+    return subprocess.run(
+        command, input=data, capture_output=True, env=environment, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("nonsense",),
+        ("deploy",),
+        ("deploy", "install", "web"),
+        ("secrets", "set", "a"),
+        ("secrets", "get", "a", "--version", "x"),
+        ("status", "--js"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_2_and_says_so(argv: tuple[str, ...]) -> None:
+    done = leger(*argv)
+    assert done.returncode == 2
+    assert b"usage: leger" in done.stderr
+    assert done.stdout == b""
+
+
+def test_help_names_every_command() -> None:
+    text = leger("--help").stdout.decode()
+    assert all(word in text for word in ("deploy", "secrets", "status", "validate"))
+
+
+def test_no_command_of_the_start_imports_what_it_does_not_need() -> None:
+    """What makes `leger --help` start late: these modules cost more than all else."""
+    code = (
+        "import sys; from leger.cli import arguments, main; arguments.parser('1');"
+        "print(*sorted(set(sys.modules) & {'git', 'yaml', 'jinja2', 'pystemd', 'http.client',"
+        "'subprocess', 'requests', 'hashlib', 'leger.deploying'}))"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'generator'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=env, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
+
+
+def test_a_value_is_never_taken_as_an_argument() -> None:
+    done = leger("secrets", "set", "prod/db", "hunter2")
+    assert done.returncode == 2
+    assert b"@FILE" in done.stderr
+    assert b"hunter2" not in done.stderr + done.stdout
+
+
+def test_a_missing_file_is_named() -> None:
+    done = leger("secrets", "set", "prod/db", "@/no/such/file")
+    assert done.returncode == 1
+    assert b"leger: error: /no/such/file: cannot be read" in done.stderr
+
+
+def test_legerd_out_of_reach_is_told_with_what_to_do() -> None:
+    done = leger("secrets", "set", "prod/db", "-", data=b"canary-value\n")
+    assert done.returncode == 1
+    assert b"legerd does not answer on /nowhere/legerd.sock" in done.stderr
+    assert b"leger: hint: systemctl status legerd.socket" in done.stderr
+    assert b"ends in a newline" in done.stderr
+    assert b"canary" not in done.stderr + done.stdout
+
+
+def test_deleting_asks_and_takes_no_for_an_answer() -> None:
+    done = leger("secrets", "delete", "prod/db")
+    assert done.returncode == 5
+    assert b"--yes" in done.stderr
+
+
+def test_a_change_needs_a_host_with_systemd(tmp_path: Path) -> None:
+    done = leger("--user", "deploy", "update", "--all", env={"HOME": str(tmp_path)})
+    if Path("/run/systemd/system").is_dir():
+        pytest.skip("systemd runs here")
+    assert done.returncode == 1
+    assert b"leger: error: systemd does not run here" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_validate_says_what_and_where(tmp_path: Path) -> None:
+    (tmp_path / "web.container").write_text("[Container]\nImage=x\nSecret=a,taget=b\n")
+    done = leger("validate", str(tmp_path))
+    assert done.returncode == 4
+    assert b"leger: error: web.container:3: " in done.stderr
+    assert leger("validate", str(tmp_path / "missing")).returncode == 2
+
+
+def test_validate_as_json(tmp_path: Path) -> None:
+    (tmp_path / "web.container").write_text("[Container]\nImage=x\n")
+    done = leger("validate", str(tmp_path), "--json")
+    assert done.returncode == 0
+    assert b'"faults": []' in done.stdout

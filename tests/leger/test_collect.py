@@ -1,0 +1,72 @@
+"""Collection: what kept generations name or a process has mounted stays, the rest goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from leger import collect, generation
+from leger.generation import EMPTY, Current
+from leger.model import Built, Compiled, Tree
+from leger.scope import Scope
+
+DIGESTS = [f"{number:016x}" for number in range(6)]
+
+
+@pytest.fixture
+def scope(tmp_path: Path) -> Scope:
+    """Six generations, each with a tree of its own; the last is current."""
+    scope = Scope.system(tmp_path)
+    for digest in DIGESTS:
+        tree = scope.store / f"web-{digest}"
+        tree.mkdir(parents=True)
+        (tree / "file").write_text(digest)
+        built = Built("web", "c", "s", Tree(tree, digest, {}), {}, ())
+        compiled = replace(EMPTY, deployments={"web": built})
+        assert isinstance(compiled, Compiled)
+        last = generation.new(scope, compiled, {}, "").save(scope)
+    Current(last.point, confirmed=True).write(scope)
+    return scope
+
+
+def present(scope: Scope) -> list[str]:
+    return sorted(path.name for path in scope.store.iterdir())
+
+
+def test_trees_of_forgotten_generations_go(scope: Scope) -> None:
+    removed = collect.collect(scope, kept=2)
+    assert [path.name for path in removed] == [f"web-{digest}" for digest in DIGESTS[:4]]
+    assert present(scope) == [f"web-{digest}" for digest in DIGESTS[4:]]
+    assert generation.numbers(scope) == [5, 6]
+
+
+def test_the_current_generation_stays_however_old(scope: Scope) -> None:
+    Current(generation.load(scope, 1).point, confirmed=True).write(scope)
+    collect.collect(scope, kept=2)
+    assert 1 in generation.numbers(scope)
+    assert f"web-{DIGESTS[0]}" in present(scope)
+
+
+def test_nothing_goes_while_a_switch_is_under_way(scope: Scope) -> None:
+    scope.switch.write_text("{}")
+    assert collect.collect(scope, kept=1) == []
+
+
+def test_nothing_goes_when_a_manifest_cannot_be_read(scope: Scope) -> None:
+    generation.manifest_path(scope, 6).write_text("{")
+    assert collect.collect(scope, kept=2) == []
+    assert len(present(scope)) == len(DIGESTS)
+
+
+def test_a_mounted_tree_is_seen(tmp_path: Path) -> None:
+    process = tmp_path / "4711"
+    (process / "ns").mkdir(parents=True)
+    (process / "ns/mnt").symlink_to("mnt:[1]")
+    (process / "mountinfo").write_text(
+        f"36 35 8:1 /var/lib/leger/store/web-{DIGESTS[1]}/conf /conf ro - ext4 /dev/a rw\n"
+        f"37 35 8:1 /lib/leger/store/db-{DIGESTS[2]} /x ro - ext4 /dev/a rw\n"
+        "38 35 8:1 /var/lib/leger/store/not-a-tree /y ro - ext4 /dev/a rw\n"
+    )
+    (tmp_path / "self").mkdir()
+    assert collect.mounted(tmp_path) == {f"web-{DIGESTS[1]}", f"db-{DIGESTS[2]}"}

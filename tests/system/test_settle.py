@@ -1,0 +1,180 @@
+"""What leger-settle.service and the next command mend after cuts, kills and a reset /etc."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+from machine import Machine
+from system.application import IMAGE, commit
+
+SETTLED = """
+until [ "$(systemctl show -P ActiveState leger-settle.service)" != activating ] &&
+    ! systemctl list-jobs --no-legend | grep -q .
+do sleep 0.1; done
+"""
+REPOSITORY = "/srv/app"
+
+
+def container(name: str, *lines: str, program: str = "sleep infinity") -> str:
+    return "\n".join(
+        [
+            "[Container]",
+            f"Image={IMAGE}",
+            f"ContainerName={name}",
+            f"Exec={program}",
+            "RunInit=true",
+            "StopTimeout=1",
+            *lines,
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        ]
+    )
+
+
+def tree(version: int, quiet: str = "200ms", **more: str) -> dict[str, str]:
+    return {
+        ".leger.yaml": f"health: {{timeout: 30s, quiet: {quiet}}}\n",
+        "alpha.container": container("alpha", f"Environment=VERSION={version}"),
+        "beta.container": container("beta"),
+    } | more
+
+
+@pytest.fixture
+def app(leger_machine: Machine) -> Machine:
+    """Version 1 runs."""
+    commit(leger_machine, tree(1), REPOSITORY)
+    leger_machine.run("leger", "deploy", "install", "app", REPOSITORY, timeout=120)
+    leger_machine.sync()
+    return leger_machine
+
+
+def version(machine: Machine) -> str:
+    shown = machine.run("podman", "exec", "alpha", "env", check=False).stdout
+    return next((line for line in shown.splitlines() if line.startswith("VERSION=")), "")
+
+
+def status(machine: Machine) -> dict[str, object]:
+    found = json.loads(machine.run("leger", "status", "--json").stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def boot(machine: Machine) -> None:
+    assert machine.start() in ("running", "degraded")
+    machine.sh(SETTLED, timeout=120)
+
+
+def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
+
+
+def test_units_json_that_was_reset_with_etc_comes_back(app: Machine) -> None:
+    """Trap 29: /etc is rolled back or transient; `current` decides."""
+    app.sh("rm /etc/leger/units.json /etc/leger/units.json.prev; sync")
+    app.cut()
+    boot(app)
+    app.run("systemctl", "is-active", "alpha.service", "beta.service")
+    assert status(app)["problems"] == []
+
+
+def test_an_older_units_json_is_replaced_and_its_units_are_restarted(app: Machine) -> None:
+    app.sh("cp -a /etc/leger /root/before")
+    commit(app, tree(2), REPOSITORY)
+    app.run("leger", "deploy", "update", "app")
+    app.sh("rm -r /etc/leger; cp -a /root/before /etc/leger; sync")
+    app.cut()
+    boot(app)
+    assert version(app) == "VERSION=2"
+
+
+def test_a_restored_etc_is_mended_by_the_next_command_too(app: Machine) -> None:
+    app.sh("rm /etc/leger/units.json /etc/leger/units.json.prev /run/leger/*")
+    app.sh("systemctl daemon-reload; systemctl stop beta.service")
+    assert "not found" in app.run("systemctl", "status", "beta", check=False).stderr.lower()
+    app.run("leger", "deploy", "update", "app")
+    app.run("systemctl", "is-active", "alpha.service", "beta.service")
+
+
+def test_a_lost_var_is_filled_again(app: Machine) -> None:
+    app.sh("rm -r /var/lib/leger; mkdir -m 700 /var/lib/leger")
+    assert "leger" in app.run("leger", "status").stderr
+    app.run("leger", "deploy", "update", "--all", timeout=120)
+    assert version(app) == "VERSION=1"
+    assert status(app)["confirmed"] is True
+
+
+def test_killed_before_the_commit_point_what_was_stopped_runs_again(app: Machine) -> None:
+    """The network is new in version 2, so that alpha is not merely restarted."""
+    named = tree(2) | {"alpha.container": container("gamma", "Environment=VERSION=2")}
+    commit(app, named, REPOSITORY)
+    app.sh("mkdir -p /run/systemd/system/alpha.service.d; systemctl daemon-reload")
+    app.push(
+        "[Service]\nExecStop=\nExecStop=/bin/sleep 20\nTimeoutStopSec=25\n",
+        "/run/systemd/system/alpha.service.d/slow.conf",
+    )
+    app.run("systemctl", "daemon-reload")
+    with app.spawn("leger", "deploy", "update", "app") as command:
+        wait(lambda: app.run("test", "-e", "/var/lib/leger/switch.json", check=False).code == 0)
+        app.sh("systemctl kill -s KILL 'leger-*.service'")
+        command.wait(30)
+    app.sh("rm -r /run/systemd/system/alpha.service.d; systemctl daemon-reload")
+    app.run("systemctl", "kill", "-s", "KILL", "alpha.service", check=False)
+    app.run("leger", "settle", timeout=120)
+    assert version(app) == "VERSION=1"
+    assert status(app)["generation"] == 1
+    app.run("leger", "deploy", "update", "app", timeout=120)
+    assert "VERSION=2" in app.run("podman", "exec", "gamma", "env").stdout
+
+
+def test_killed_after_the_commit_point_it_goes_on(app: Machine) -> None:
+    commit(app, tree(2, quiet="20s"), REPOSITORY)
+    with app.spawn("leger", "deploy", "update", "app") as command:
+        wait(lambda: b'"generation":2' in app.pull("/etc/leger/units.json"))
+        app.sh("systemctl kill -s KILL 'leger-*.service'")
+        command.wait(30)
+    assert status(app)["confirmed"] is False
+    app.run("leger", "settle", timeout=120)
+    assert version(app) == "VERSION=2"
+    assert status(app)["confirmed"] is True
+
+
+def test_a_generation_that_fails_after_a_cut_is_taken_back(app: Machine) -> None:
+    """Not confirmed when the power went, and it does not come up in the next boot."""
+    app.sh("mkdir -p /run/only-now")
+    bad = container("beta", "Volume=/run/only-now:/x")
+    commit(app, tree(2, quiet="60s", **{"beta.container": bad}), REPOSITORY)
+    with app.spawn("leger", "deploy", "update", "app"):
+        wait(lambda: version(app) == "VERSION=2")
+        time.sleep(1)
+        app.cut()
+    boot(app)
+    assert version(app) == "VERSION=1"
+    app.run("systemctl", "is-active", "beta.service")
+    assert status(app)["confirmed"] is True
+
+
+def test_a_shutdown_in_the_quiet_time_blames_nobody(app: Machine) -> None:
+    """Trap 18: what a stopping manager cancels says nothing about the commit."""
+    commit(app, tree(2, quiet="60s"), REPOSITORY)
+    with app.spawn("leger", "deploy", "update", "app"):
+        wait(lambda: version(app) == "VERSION=2")
+        app.stop()
+    boot(app)
+    assert version(app) == "VERSION=2"
+    wait(lambda: status(app)["confirmed"] is True, 90)
+    manifest = json.loads(app.pull("/var/lib/leger/manifests/2.json"))
+    assert manifest["bad"] == ""
+
+
+def test_a_boot_with_nothing_to_mend_changes_nothing(app: Machine) -> None:
+    app.reboot()
+    app.sh(SETTLED, timeout=120)
+    assert app.journal("-u", "leger-settle.service", "_COMM=leger") == ""
+    assert status(app)["generation"] == 1
