@@ -36,6 +36,7 @@ def run_inside(arguments: Sequence[str], *, user: bool) -> int:
         "--wait",
         "--pipe",
         "--collect",
+        "--expand-environment=no",
         "--service-type=exec",
         "--property=KillMode=mixed",
         f"--unit={unit}",
