@@ -8,6 +8,7 @@ hand.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -36,16 +37,27 @@ def main() -> int:
         print(f"demo: error: {reason}", file=sys.stderr)
         return 1
     began = time.monotonic()
+    machines().mkdir(exist_ok=True)
     try:
-        machine = boot()
-        for chapter in (deploy, look, reboot, change, mistake, power_cut, farewell):
-            chapter(machine)
+        with (machines().parent / f"{NAME}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            tell()
+    except BlockingIOError:
+        print("demo: error: it is being told already, in another terminal", file=sys.stderr)
+        return 1
     except MachineError as error:
         print(f"\ndemo: error: {error}", file=sys.stderr)
         print(f"demo: hint: look around with: {by_hand('shell')}", file=sys.stderr)
         return 1
     print(f"\nThat took {time.monotonic() - began:.0f} seconds.")
     return 0
+
+
+def tell() -> None:
+    """All chapters, one after the other."""
+    machine = boot()
+    for chapter in (deploy, look, reboot, change, mistake, power_cut, farewell):
+        chapter(machine)
 
 
 def boot() -> Machine:
