@@ -9,6 +9,8 @@ from leger.model import Fault, Tree
 from leger.tree import LINK
 from leger.unitfile import UnitFile
 
+_NEED_SECTION = ("container", "kube", "image", "build")
+
 
 def texts(deployment: str, tree: Tree) -> tuple[dict[str, str], list[Fault]]:
     """The text of every quadlet and drop-in of `tree`, and what cannot be one."""
@@ -96,7 +98,7 @@ def _syntax(deployment: str, path: str, text: str) -> Iterator[Fault]:
     for setting in file.settings:
         if not setting.section:
             yield Fault(deployment, "a setting before the first [SECTION]", path, setting.line)
-    if quadlet.is_quadlet(path):
+    if quadlet.kind(path) in _NEED_SECTION:
         section = quadlet.SECTIONS[quadlet.kind(path)]
         if not any(name == section for name, _ in file.sections):
             yield Fault(deployment, f"has no [{section}] section", path, 1 if text else 0)

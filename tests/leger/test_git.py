@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from leger import git
+from leger import mirror as mirrors
 from leger.config import Limits
 from leger.deployment import Deployment
 from leger.git import FetchError, Mirror
@@ -81,7 +82,7 @@ def test_a_browsers_address_ends_its_branch_where_the_remote_says(scope, reposit
     repository.git("branch", "feat/x")
     item = Deployment("web", "https://host/o/r/tree/feat/x/web/conf")
     mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
-    assert git.Fetch(mirror, Limits()).commit(item) == first
+    assert mirrors.Fetch(mirror, Limits()).commit(item) == first
     assert git.folder(scope, item) == "web/conf"
 
 
@@ -106,7 +107,7 @@ def test_other_protocols_are_refused_by_git_too(scope):
     item = Deployment("web", "https://host/r")
     for remote in ("http://127.0.0.1:1/r", "git://127.0.0.1/r", "ext::touch /tmp/x"):
         with pytest.raises(FetchError, match="not allowed"):
-            git.Fetch(Mirror(remote, Mirror.of(scope, item).path), Limits()).commit(item)
+            mirrors.Fetch(Mirror(remote, Mirror.of(scope, item).path), Limits()).commit(item)
 
 
 def test_a_repository_that_is_too_large_costs_no_more_than_the_limit(scope, repository, soak):
@@ -163,7 +164,7 @@ def test_a_server_that_drips_is_left_at_the_time_limit_with_all_children(scope, 
     mirror = Mirror(dripping, Mirror.of(scope, item).path)
     started = time.monotonic()
     with pytest.raises(FetchError, match=r"not fetched within 1 s"):
-        git.Fetch(mirror, Limits(fetch_seconds=1), ("http",)).commit(item)
+        mirrors.Fetch(mirror, Limits(fetch_seconds=1), ("http",)).commit(item)
     assert time.monotonic() - started < 20
     assert [line for line in commands() if dripping in line] == []
 
@@ -190,3 +191,35 @@ def test_two_fetches_at_once_wait_for_each_other(scope, repository):
     for thread in threads:
         thread.join()
     assert found == [commit] * 4
+
+
+def truncate(mirror: Path, pattern: str) -> None:
+    for path in mirror.glob(pattern):
+        path.chmod(0o644)
+        path.write_bytes(b"")
+
+
+DAMAGE = {
+    "HEAD is empty": lambda mirror: truncate(mirror, "HEAD"),
+    "config is empty": lambda mirror: truncate(mirror, "config"),
+    "references are empty": lambda mirror: truncate(mirror, "refs/leger/*"),
+    "packs are empty": lambda mirror: truncate(mirror, "objects/pack/*.pack"),
+    "indexes are empty": lambda mirror: truncate(mirror, "objects/pack/*.idx"),
+    "packs are gone": lambda mirror: [p.unlink() for p in mirror.glob("objects/pack/*")],
+    "a lock was left": lambda mirror: (mirror / "packed-refs.lock").touch(),
+    "a reference's lock was left": lambda mirror: [
+        p.with_name(f"{p.name}.lock").touch() for p in mirror.glob("refs/leger/*")
+    ],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("news", [False, True])
+def test_a_mirror_that_a_power_cut_damaged_mends_itself(scope, repository, damage, news):
+    commit = repository.commit({"a": "1"})
+    git.fetch(scope, web(repository))
+    DAMAGE[damage](Mirror.of(scope, web(repository)).path)
+    commit = repository.commit({"a": "2"}) if news else commit
+    assert git.fetch(scope, web(repository)) == commit
+    with git.Commit(Mirror.of(scope, web(repository)), commit) as source:
+        assert [entry.path for entry in source.entries("")] == ["a"]
