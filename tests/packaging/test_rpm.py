@@ -185,3 +185,21 @@ def test_a_removal_without_deployments_says_nothing(installed: Machine) -> None:
         "sh", "-c", before_removal[start : before_removal.index("\nfi") + 3], "sh", "0"
     )
     assert said.stderr == ""
+
+
+def test_where_selinux_is_on_the_trees_get_labels_that_containers_may_read() -> None:
+    """With stand-ins for SELinux's programs: the labels' effect cannot be tried here."""
+    with Machine.boot("forky", installed=True) as machine:
+        for program in ("selinuxenabled", "semanage", "restorecon"):
+            script = f'#!/bin/sh\necho {program} "$@" >>/root/selinux.log\n'
+            machine.push(script, f"/usr/sbin/{program}", 0o755)
+        machine.run("dnf", "--assumeyes", "reinstall", "leger", timeout=300)
+        said = machine.pull("/root/selinux.log").decode()
+        add = "semanage fcontext --add --type"
+        assert f"{add} container_ro_file_t /var/lib/leger/store(/.*)?" in said
+        assert f"{add} container_file_t /var/lib/leger/data(/.*)?" in said
+        assert said.rstrip().endswith("restorecon -R /var/lib/leger")
+        machine.run("dnf", "--assumeyes", "remove", "leger", timeout=300)
+        said = machine.pull("/root/selinux.log").decode()
+        assert "semanage fcontext --delete /var/lib/leger/store(/.*)?" in said
+        assert "semanage fcontext --delete /var/lib/leger/data(/.*)?" in said
