@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import bottle
 
@@ -142,7 +143,7 @@ def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) 
 
     `hosts` are the names by which a TCP listener may be asked (a browser that was sent here by a
     foreign name is refused); none means that any will do, as on a unix socket.
-    It expects the request's path, undecoded slashes and all, as environ["legerd.path"].
+    It expects the request's path as it came, still percent-encoded, as environ["legerd.path"].
     """
     app = bottle.Bottle()
     app.catchall = False
@@ -155,8 +156,7 @@ def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) 
     known = {*_CALLS, "/static/style.css"}
 
     def wall(environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ.get("legerd.path", environ["PATH_INFO"])
-        environ["legerd.path"] = path
+        path = _decoded(environ["legerd.path"])
         environ["PATH_INFO"] = path if path in known else "/"
         if hosts and _host(environ.get("HTTP_HOST", "")) not in hosts:
             environ["PATH_INFO"] = _FOREIGN
@@ -225,11 +225,14 @@ def _stylesheet() -> bottle.HTTPResponse:
     return bottle.HTTPResponse(page.STYLESHEET, 200, headers)
 
 
+def _decoded(path: str) -> str:
+    """`path` without its percent-encoding, but for slashes: an encoded one separates nothing."""
+    return unquote(path.replace("%2f", "%252f").replace("%2F", "%252F"))
+
+
 def _clean(path: str) -> str:
     """`path` as Go's mux wants it: no empty, . or .. parts, a trailing slash kept."""
-    if not path.startswith("/"):
-        path = f"/{path}"
-    clean = posixpath.normpath(path.replace("//", "/"))
+    clean = posixpath.normpath(f"/{path}")
     clean = f"/{clean.lstrip('/')}"
     return f"{clean}/" if path.endswith("/") and clean != "/" else clean
 
@@ -241,7 +244,8 @@ def _host(header: str) -> str:
 
 
 def _moved(path: str, method: str, query: str) -> bottle.HTTPResponse:
-    """Go's redirect to a clean path, with its body for GET."""
+    """Go's redirect to a clean path, with its body for GET; Go encodes the path once more."""
+    path = path.replace("%", "%25")
     target = f"{path}?{query}" if query else path
     headers = {"Location": target}
     if method not in ("GET", "HEAD"):
@@ -249,7 +253,7 @@ def _moved(path: str, method: str, query: str) -> bottle.HTTPResponse:
         return bottle.HTTPResponse(b"", 301, headers)
     headers["Content-Type"] = "text/html; charset=utf-8"
     body = f'<a href="{html.escape(target)}">Moved Permanently</a>.\n\n'
-    return bottle.HTTPResponse(body.encode("latin-1"), 301, headers)
+    return bottle.HTTPResponse(body.encode(), 301, headers)
 
 
 def _plain(status: int, text: str) -> bottle.HTTPResponse:

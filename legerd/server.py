@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError, unquote_bytes_to_wsgi
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
@@ -36,6 +36,8 @@ WORKERS = 16
 CONNECTIONS = 8192
 DRAIN_SECONDS = 5.0
 
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_BEYOND = re.compile(rb"[\x80-\xff]")
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://[^/?]*)?(?P<path>/[^?]*)?")
 _UNKNOWN, _CONTAINED = -1, -2
@@ -58,12 +60,13 @@ class _Parser(HTTPRequestParser):
     """Reads a request as Go does, and refuses what could be read in two ways."""
 
     def parse_header(self, header_plus: bytes) -> None:
-        first, _, rest = header_plus.partition(b"\r\n")
+        line, _, rest = header_plus.partition(b"\r\n")
+        first = _first_line(line)
         headers = _first_of_each(rest)
         names = {name.lower() for name, _ in headers}
         if b"transfer-encoding" in names and b"content-length" in names:
             raise ParsingError("two lengths")
-        lines = [first, *(b"%b: %b" % header for header in headers)]
+        lines = [b" ".join(first), *(b"%b: %b" % header for header in headers)]
         super().parse_header(b"\r\n".join(lines) + b"\r\n")
         if self.version not in ("1.0", "1.1"):
             raise ParsingError("unknown version")
@@ -71,7 +74,21 @@ class _Parser(HTTPRequestParser):
             raise ParsingError("chunks in HTTP/1.0")
         if self.version == "1.1" and b"host" not in names:
             raise ParsingError("no host")
-        self.path = _path(first.split(b" ")[1])
+        self.path = _path(first[1])
+
+
+def _first_line(line: bytes) -> list[bytes]:
+    """Method, target and version: letters beyond ASCII percent-encoded, as Go holds them.
+
+    Methods are told apart by case; one that is not in capitals is none that anybody knows.
+    """
+    parts = line.split(b" ")
+    if len(parts) != 3 or _CONTROL.search(line):
+        raise ParsingError("invalid first line")
+    if parts[0] != parts[0].upper():
+        parts[0] = b"UNKNOWN"
+    parts[1] = _BEYOND.sub(lambda found: b"%%%02X" % found[0][0], parts[1])
+    return parts
 
 
 def _first_of_each(block: bytes) -> list[tuple[bytes, bytes]]:
@@ -94,12 +111,11 @@ def _first_of_each(block: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _path(target: bytes) -> str:
-    """The path of a request's target, percent-decoded, in WSGI's Latin-1; slashes as they came."""
+    """The path of a request's target, still percent-encoded; "" if it is an address alone."""
     found = _TARGET.match(target)
     if not found or not found[0] or _ESCAPE.search(found["path"] or b""):
         raise ParsingError("invalid target")
-    path: str = unquote_bytes_to_wsgi(found["path"] or b"/")
-    return path
+    return (found["path"] or b"").decode("ascii")
 
 
 class _Task(WSGITask):
