@@ -1,7 +1,7 @@
 """The vault: an immutable snapshot to read, durable mutations by setec's rules.
 
-Mutations that wait together are decided one after the other and committed together: whoever gets
-the writer's lock first does it for all that are queued. An answer is given when the commit AND the
+Mutations that wait together are decided one after the other and committed together: whoever finds
+nobody at work does it for all that are queued. An answer is given when the commit AND the
 sequence number (legerd.sequence) are on the disk. After a failed commit nothing is believed but
 the disk, which is read again.
 """
@@ -9,10 +9,11 @@ the disk, which is read again.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
@@ -94,8 +95,8 @@ class Store:
         self._vault = vault
         self._clock = clock
         self._queue: list[_Ticket] = []
-        self._queueing = threading.Lock()
-        self._writing = threading.Lock()
+        self._turn = threading.Condition()
+        self._busy = False
         self._tags = crypto.derive(vault.tags_root, "legerd/1 tags")
 
     @classmethod
@@ -177,23 +178,46 @@ class Store:
 
     def close(self) -> None:
         """Give the files and the lock back; a second time does nothing."""
-        with self._writing:
+        with self._alone():
             self._vault.close()
 
     def _replace_slots(self, kind: int, wrap: Callable[[bytes, bytes], Slot]) -> None:
-        with self._writing:
+        with self._alone():
             self._vault.replace_slots(kind, wrap)
 
     def _submit(self, name: str, decide: Callable[[Secret | None], Change]) -> int:
+        """Queue a mutation and wait; who finds nobody at work commits all that is queued."""
         ticket = _Ticket(name, decide)
-        with self._queueing:
+        with self._turn:
             self._queue.append(ticket)
-        with self._writing:
-            if not ticket.settled:
-                with self._queueing:
-                    batch, self._queue = self._queue, []
-                self._commit(batch)
+            while self._busy and not ticket.settled:
+                self._turn.wait()
+            if ticket.settled:
+                return ticket.result()
+            self._busy = True
+            batch, self._queue = self._queue, []
+        try:
+            self._commit(batch)
+        finally:
+            self._give_turn()
         return ticket.result()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While nobody commits."""
+        with self._turn:
+            while self._busy:
+                self._turn.wait()
+            self._busy = True
+        try:
+            yield
+        finally:
+            self._give_turn()
+
+    def _give_turn(self) -> None:
+        with self._turn:
+            self._busy = False
+            self._turn.notify_all()
 
     def _commit(self, batch: Sequence[_Ticket]) -> None:
         """Decide and commit what waits; every ticket is settled when this returns or raises."""
