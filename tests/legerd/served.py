@@ -19,7 +19,27 @@ from legerd.policy import PolicyFile
 from legerd.service import Service
 from tests.legerd.vault import MemoryVault
 
+HEAD = (
+    b"Host: localhost\r\nContent-Type: application/json\r\nSec-X-Tailscale-No-Browsers: setec\r\n"
+)
+LIST = b"POST /api/list HTTP/1.1\r\n" + HEAD
 HEADERS = {"Content-Type": "application/json", "Sec-X-Tailscale-No-Browsers": "setec"}
+
+
+def request(*headers: bytes, body: bytes = b"", line: bytes = b"POST /api/list HTTP/1.1") -> bytes:
+    """One request by hand, after whose answer the connection ends."""
+    lines = [line, HEAD.rstrip(), *headers, b"Connection: close"]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def status(answer: bytes) -> int:
+    """The status of an answer by hand, 0 if there is none."""
+    return int(answer.split(b" ")[1]) if answer else 0
+
+
+def body(answer: bytes) -> bytes:
+    """The body of an answer by hand."""
+    return answer.partition(b"\r\n\r\n")[2]
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -17,7 +17,7 @@ from legerd.errors import AccessDenied, LegerdError, NotFound, Rejected, ValueUn
 from legerd.identity import Caller, Principal
 from legerd.policy import EVERYTHING, Rule
 from legerd.service import MAX_FETCH, Service
-from tests.legerd.served import Served, serve
+from tests.legerd.served import Served
 from tests.legerd.vault import MemoryVault
 
 BOSS = Caller(Principal("h", user="boss"), (EVERYTHING,), root=True)
@@ -268,12 +268,6 @@ def all_errors(kind: type[LegerdError] = LegerdError) -> Iterator[type[LegerdErr
 
 def test_every_error_has_its_status() -> None:
     assert set(all_errors()) == set(STATUSES)
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with serve(tmp_path) as running:
-        yield running
 
 
 def test_a_full_disk_is_an_internal_error_and_passes(served: Served) -> None:
