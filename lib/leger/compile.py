@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leger_generator import plan
@@ -18,6 +18,7 @@ from leger import (
     disk,
     hooks,
     hostfolders,
+    kube,
     messages,
     plain,
     precheck,
@@ -30,7 +31,6 @@ from leger.errors import LegerError
 from leger.model import Binding, Built, Compiled, Fault, Tree, Unit
 from leger.plain import Plain
 from leger.prepare import Origin, Prepared, at_origin
-from leger.relative import joined
 from leger.scope import Scope
 from leger.sources import Source
 
@@ -232,6 +232,8 @@ class Compiler:
             name = made.by_file.get(source.name)
             if name and f"SourcePath={tree.path}/{source.path}\n" in f"{made.units[name]}\n":
                 unit = units_.quadlet_unit(places[source.deployment], source.path, name, made)
+                if unit.kind == "kube":
+                    unit = replace(unit, images=kube.images(kube.texts(source, tree), tree))
                 self.units.append(unit)
                 self.by_source[source.deployment, source.path] = unit
 
@@ -266,12 +268,7 @@ class Compiler:
             return secretrefs.Found(())
         keys = {name: item.author.required(name) for name in item.deployment.secrets}
         keys |= {name: wanted.required for name, wanted in item.author.secrets.items()}
-        texts: dict[str, bytes] = {}
-        for place in source.named("Kube", "Yaml"):
-            path = joined(source.folder, place.setting.value) or ""
-            if path in item.tree.files:
-                texts[path] = (item.tree.path / path).read_bytes()
-        return secretrefs.of_kube(source, texts, keys)
+        return secretrefs.of_kube(source, kube.texts(source, item.tree), keys)
 
     def _emit(self, made: units_.Rendered) -> None:
         owners = {unit.name: unit.deployment for unit in self.units}

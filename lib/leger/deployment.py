@@ -185,6 +185,8 @@ def _source(node: Node) -> str:
         Address.parse(node.text())
     except ConfigError as error:
         raise node.error(str(error), hint=error.hint) from error
+    if node.text().startswith("."):
+        raise node.error(f"{node.text()!r} depends on the current folder", "give the whole path")
     return node.text()
 
 

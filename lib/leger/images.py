@@ -27,8 +27,9 @@ def provide(units: Iterable[Unit], report: Report) -> None:
             if unit.kind in _RUN_AHEAD:
                 report(f"{unit.deployment}: {_doing(unit)}")
                 _run_ahead(unit)
-            elif _is_image(unit.image):
-                _pull(unit, report)
+            for image in filter(_is_image, (unit.image, *unit.images)):
+                if unit.kind not in _RUN_AHEAD:
+                    _pull(unit, image, report)
         except ImageError as error:
             faults.append(error)
     if faults:
@@ -43,19 +44,19 @@ def _is_image(image: str) -> bool:
     return bool(image) and not image.endswith((".image", ".build")) and "%" not in image
 
 
-def _pull(unit: Unit, report: Report) -> None:
-    if podman.has_image(unit.image):
+def _pull(unit: Unit, image: str, report: Report) -> None:
+    if podman.has_image(image):
         return
-    if unit.image.startswith("localhost/"):
+    if image.startswith("localhost/"):
         raise ImageError(
-            f"{unit.deployment}: {unit.source}: the image {unit.image} is not on this host",
+            f"{unit.deployment}: {unit.source}: the image {image} is not on this host",
             hint="build or import it first, or add a .build quadlet that makes it",
         )
-    report(f"{unit.deployment}: pulling {unit.image}")
-    done = _podman(["podman", "pull", "--quiet", unit.image], None, unit)
+    report(f"{unit.deployment}: pulling {image}")
+    done = _podman(["podman", "pull", "--quiet", image], None, unit)
     if done.code != 0:
         raise ImageError(
-            f"{unit.deployment}: {unit.source}: {unit.image} cannot be pulled: {done.message}",
+            f"{unit.deployment}: {unit.source}: {image} cannot be pulled: {done.message}",
             hint="check the image's name, the registry and the network",
         )
 

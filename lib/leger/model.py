@@ -62,7 +62,8 @@ class Unit:
     of ours that its quadlet refers to; `resource` the Podman name that it owns (container, pod,
     network, volume name); `normal` is the text with store paths normalised, by which two
     generations are compared; `wanted` says that a boot would start it ([Install]);
-    `oneshot` is Type=oneshot of a container that a change must not run again;
+    `images` are those that a .kube's YAML names; `oneshot` is Type=oneshot of a container that a
+    change must not run again;
     `on_secret_change` is what its own [X-Leger] says ("": what the deployment says).
     """
 
@@ -78,6 +79,7 @@ class Unit:
     wanted: bool = False
     oneshot: bool = False
     image: str = ""
+    images: tuple[str, ...] = ()
     instances: tuple[str, ...] = ()
     pod: str = ""
     on_secret_change: str = ""

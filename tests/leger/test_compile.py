@@ -50,6 +50,7 @@ def test_a_unit_knows_what_it_reads_and_needs(everything):
     assert web.depends == ("front-pod.service", "store-volume.service")
     assert (web.pod, web.resource, web.wanted) == ("front-pod.service", "systemd-web", True)
     assert built(everything).units["app.service"].inputs == ("app.yaml",)
+    assert built(everything).units["app.service"].images == ("localhost/hello:1",)
     assert built(everything).units["made-build.service"].inputs == ("made",)
     assert built(everything).units["cache.service"].depends == (
         "made-build.service",

@@ -36,6 +36,7 @@ def test_all_of_a_file_is_read():
         ("source: /r\nref: a..b\n", "web.yaml:2: 'a..b' is not the name of a branch"),
         ("source: /r\npath: ../x\n", "web.yaml:2: '../x' leaves the repository"),
         ("source: http://h/r\n", "web.yaml:1: http://h/r: http:// is not allowed"),
+        ("source: ./r\n", "web.yaml:1: './r' depends on the current folder"),
         ("source: /r\nsecrets:\n  a b: x\n", "web.yaml:3: 'a b' is not the name of a Podman"),
         ("source: /r\nhealth: {timeout: soon}\n", "web.yaml:2: 'soon' is not a duration"),
         ("- a\n", "web.yaml:1: a mapping"),
