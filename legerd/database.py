@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from legerd.errors import StoreCorrupt
+from legerd.errors import StoreCorrupt, StoreUnavailable
 from legerd.keys import KEK_SLOT, RECOVERY_SLOT, Slot, Unlocker
 from legerd.records import (
     DATABASE_BYTES,
@@ -292,7 +292,11 @@ def _explained(path: Path) -> Iterator[None]:
     """Whatever SQLite says of a damaged file becomes StoreCorrupt, with the path."""
     try:
         yield
-    except (sqlite3.Error, OSError, UnicodeError, OverflowError, MemoryError) as error:
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path}: cannot be read: {error.strerror}", hint="look at its owner and mode"
+        ) from error
+    except (sqlite3.Error, UnicodeError, OverflowError, MemoryError) as error:
         raise StoreCorrupt(f"{path}: cannot be read: {error}", hint=_HINT) from error
     except StoreCorrupt as error:
         raise StoreCorrupt(f"{path}: {error}", hint=error.hint or _HINT) from error

@@ -87,7 +87,10 @@ class Vault:
             )
         with contextlib.ExitStack() as held:
             held.enter_context(_lock(directory))
-            vault = cls(directory, key, held)
+            try:
+                vault = cls(directory, key, held)
+            except OSError as error:
+                raise _refused(directory, error) from error
             held.callback(vault._release)
             vault._begin(accept_rollback)
             vault._held = held.pop_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import pickle
@@ -11,8 +12,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -295,30 +296,45 @@ def test_writers_that_wait_together_get_what_they_would_alone(store: Store, fold
     store.close()
 
 
-def test_one_refusal_does_not_touch_the_others_of_its_batch(store: Store):
+def together(store: Store, calls: Sequence[Callable[[], object]]) -> list[BaseException | None]:
+    """Make `calls` while the writer is busy, so that they wait together; what they raised."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        with store._alone():
+            futures = [pool.submit(call) for call in calls]
+            while len(store._queue) < len(calls):
+                time.sleep(0.001)
+        return [future.exception(timeout=60) for future in futures]
+
+
+def test_those_who_wait_together_share_one_commit(store: Store, folder: Path):
+    before = store.snapshot.sequence
+    calls = [functools.partial(store.put, f"n{n}", b"", "") for n in range(12)]
+    assert together(store, calls) == [None] * 12
+    assert store.snapshot.sequence == before + 1
+    store = reopened(store, folder)
+    assert len(store.snapshot) == 12
+    store.close()
+
+
+def test_a_secret_made_changed_and_deleted_in_one_commit(store: Store, folder: Path):
+    store.put("a", b"1", "")
+    calls = [lambda: store.delete("a"), lambda: store.put("b", b"1", "")] * 3
+    calls += [functools.partial(store.create_version, "a", n, b"", "") for n in (5, 6, 7)]
+    together(store, calls)
+    before = dict(store.snapshot)
+    store = reopened(store, folder)
+    assert dict(store.snapshot) == before
+    store.close()
+
+
+def test_one_refusal_does_not_touch_the_others_of_its_commit(store: Store):
     store.put("a", b"", "")
-    barrier = threading.Barrier(9)
-    failures = []
-
-    def refused() -> None:
-        barrier.wait()
-        try:
-            store.activate("a", 99)
-        except NotFound as error:
-            failures.append(error)
-
-    def taken(number: int) -> None:
-        barrier.wait()
-        store.put(f"n{number}", b"", "")
-
-    threads = [threading.Thread(target=refused) for _ in range(4)]
-    threads += [threading.Thread(target=taken, args=(number,)) for number in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    calls: list[Callable[[], object]] = [lambda: store.activate("a", 99)] * 4
+    calls += [functools.partial(store.put, f"n{n}", b"", "") for n in range(5)]
+    errors = together(store, calls)
+    assert [type(error) for error in errors] == [NotFound] * 4 + [type(None)] * 5
+    assert len({id(error) for error in errors[:4]}) == 4
     assert len(store.snapshot) == 6
-    assert len(set(map(id, failures))) == 4
 
 
 @contextlib.contextmanager
@@ -348,15 +364,13 @@ def test_a_disk_without_room_refuses_and_works_again(store: Store, folder: Path)
     store.close()
 
 
-def test_every_one_of_a_batch_is_refused_when_the_disk_is_full(store: Store, folder: Path):
+def test_all_who_wait_together_are_refused_when_the_disk_is_full(store: Store, folder: Path):
     store.put("a", b"1", "")
-    with (
-        files_limited_to((folder / "secrets.db-wal").stat().st_size),
-        ThreadPoolExecutor(8) as pool,
-    ):
-        futures = [pool.submit(store.put, f"n{n}", bytes(100_000), "") for n in range(8)]
-        errors = [future.exception() for future in futures]
+    calls = [functools.partial(store.put, f"n{n}", bytes(100_000), "") for n in range(8)]
+    with files_limited_to((folder / "secrets.db-wal").stat().st_size):
+        errors = together(store, calls)
     assert [type(error) for error in errors] == [StoreUnavailable] * 8
+    assert len({id(error) for error in errors}) == 8
     assert list(store.snapshot) == ["a"]
     store.put("b", b"", "")
     assert list(store.snapshot) == ["a", "b"]

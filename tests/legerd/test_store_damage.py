@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from legerd.errors import KeyUnavailable, LegerdError, StoreCorrupt
+from legerd.errors import KeyUnavailable, LegerdError, StoreCorrupt, StoreUnavailable
 from legerd.keys import Kek
 from legerd.recovery import RecoveryKey
 from legerd.store import Store
@@ -299,6 +299,19 @@ def test_without_the_sequence_a_vault_is_refused(folder: Path):
         assert answers(store) == told
     with opened(folder) as store:
         assert answers(store) == told
+
+
+@pytest.mark.parametrize("name", ["sequence", "secrets.db"])
+def test_what_is_no_file_is_refused(folder: Path, name: str):
+    made(folder)
+    (folder / name).rename(folder / "elsewhere")
+    (folder / name).mkdir()
+    with pytest.raises(StoreUnavailable) as caught:
+        Store.open(folder, KEK)
+    assert caught.value.hint
+    (folder / name).rmdir()
+    (folder / "elsewhere").rename(folder / name)
+    Store.open(folder, KEK).close()
 
 
 def test_a_sequence_of_another_vault_says_nothing(folder: Path, tmp_path: Path):
