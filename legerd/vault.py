@@ -135,7 +135,7 @@ class Vault:
             self._sequence.write(head.sequence)
         except BaseException as error:
             self._failed()
-            if isinstance(error, sqlite3.Error | OSError):
+            if isinstance(error, sqlite3.Error | OSError | LegerError):
                 raise _refused(self._path, error) from error
             raise
         for key in removed:
@@ -297,7 +297,7 @@ def _lock(directory: Path) -> contextlib.ExitStack:
         except CancelledError as error:
             raise StoreLocked(
                 f"{directory}: another server or command has this vault open",
-                hint="stop it first: systemctl stop legerd.service",
+                hint="systemctl stop legerd.socket legerd-users.socket legerd.service",
             ) from error
         return held.pop_all()
 
