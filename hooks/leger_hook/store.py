@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def _parsed(path: str) -> Any:
-    """The JSON in `path`; None if there is none."""
+    """The JSON in `path`; None if there is none, or no file."""
     try:
         with open(path, "rb") as file:
             return json.load(file)
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return None
 
 
@@ -44,7 +44,11 @@ def set_aside(folder: str, why: str) -> None:
         mark = time.strftime("broken-%Y%m%dT%H%M%S")
         for path in present:
             os.rename(path, f"{path}.{mark}")
-            sync(os.path.dirname(path))
+        # Empty ones, not none: podman.service goes on with what it remembers where there is none.
+        replace(values, b"{}")
+        replace(metadata, b'{"secrets":{},"nameToID":{},"idToName":{}}')
+        sync(os.path.dirname(values))
+        sync(folder)
     again = ", ".join(sorted(others)) or "none"
     say(
         "error",

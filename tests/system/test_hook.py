@@ -146,11 +146,12 @@ KILLS = {
 
 @pytest.mark.parametrize("when", KILLS)
 def test_a_killed_writer_of_podman_costs_no_secret_of_ours(machine: Machine, when: str) -> None:
-    """T5: after that kill podman can read, make and list nothing at all."""
+    """T5: after that kill podman reads and makes no secret at all."""
     put(machine, "web/db", "value")
     put(machine, "web/key", "other")
     hook(machine, "db=web/db", "key=web/key")
     machine.run("podman", "secret", "create", "theirs", "-", input="not ours")
+    hook(machine, "db=web/db", "key=web/key")
     path, number = KILLS[when]
     machine.run(
         *("strace", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=write"),
@@ -159,7 +160,9 @@ def test_a_killed_writer_of_podman_costs_no_secret_of_ours(machine: Machine, whe
         input="x",
         check=False,
     )
-    assert machine.run("podman", "secret", "ls", check=False).stdout.count("\n") <= 1
+    assert held(machine, "db") == ""
+    made = machine.run("podman", "secret", "create", "more", "-", input="x", check=False)
+    assert "unexpected end of JSON input" in made.stderr
     done = hook(machine, "db=web/db", "key=web/key")
     assert "set aside" in done.stderr
     assert "make them again: theirs" in done.stderr
@@ -283,13 +286,13 @@ def test_a_secret_of_somebody_else_is_refused(machine: Machine) -> None:
 
 
 def test_instances_and_the_units_own_lines(machine: Machine) -> None:
-    """T26: %i works, $HOME of the unit's own line stays, the hook runs first."""
+    """T26: %i works, the variable of the unit's own line stays, the hook runs first."""
     put(machine, "web/a", "value of a")
     put(machine, "web/b", "value of b")
     machine.push(
         "[Service]\n"
         "Environment=GREETING=hello\n"
-        "ExecStartPre=/bin/sh -c 'podman secret exists db-%i && echo $GREETING ${HOME:-none} >/srv/%i'\n"
+        "ExecStartPre=/bin/sh -c 'podman secret exists db-%i && echo $GREETING >/srv/%i'\n"
         "[Container]\nImage=localhost/hello:1\n"
         "Secret=db-%i,type=env,target=DB\n"
         "Exec=/bin/sh -c \"trap 'exit 0' TERM; while :; do sleep 0.1; done\"\n"
@@ -300,9 +303,9 @@ def test_instances_and_the_units_own_lines(machine: Machine) -> None:
     start(machine, plan, "app@a.service", "app@b.service")
     for instance in "ab":
         assert held(machine, f"db-{instance}") == f"value of {instance}"
-        assert machine.pull(f"/srv/{instance}").decode().startswith("hello ")
-    environment = machine.run("podman", "exec", "systemd-app_a", "printenv", "DB")
-    assert environment.stdout.strip() == "value of a"
+        assert machine.pull(f"/srv/{instance}") == b"hello\n"
+    environment = machine.run("podman", "exec", "systemd-app_a", "sh", "-c", "echo $DB")
+    assert environment.stdout == "value of a\n"
 
 
 def test_a_kube_gets_a_whole_kubernetes_secret(machine: Machine) -> None:
@@ -337,7 +340,7 @@ def test_a_kube_gets_a_whole_kubernetes_secret(machine: Machine) -> None:
     )
     start(machine, plan, "app.service")
     inside = machine.run(
-        "podman", "exec", "kube-app", "sh", "-c", "printenv PASSWORD; cat /login/user"
+        "podman", "exec", "kube-app", "sh", "-c", "echo $PASSWORD; cat /login/user"
     )
     assert inside.stdout == "p\u00e4ss\nadmin"
     assert hook(machine, "login/user=web/user", "login/pass=web/pass").stderr == ""
@@ -399,11 +402,12 @@ def test_a_users_units_have_their_own_podman_and_socket(machine: Machine) -> Non
     assert held(machine, "late", user="anna") == "hers"
 
 
-def test_under_user_in_a_system_unit_it_says_what_is_missing(machine: Machine) -> None:
-    """User= in a system unit: the hook is that user, without a runtime folder unless they linger."""
+def test_with_user_in_a_system_unit_the_policy_for_that_user_counts(machine: Machine) -> None:
+    """The hook runs as that user: users.sock and that user's Podman, as podman itself does."""
     machine.run("useradd", "--create-home", "bert")
     unit = "[Service]\nType=oneshot\nUser=bert\nExecStart=/usr/bin/true\n"
     write(machine, Plan(units={"one.service": unit}, hooks={"one.service": ["db=web/db"]}))
     machine.run("systemctl", "daemon-reload")
     assert machine.run("systemctl", "start", "one.service", check=False).code != 0
-    assert "leger: error: secret db: legerd " in status(machine, "one.service")
+    line = "leger: error: secret db: legerd does not let uid"
+    assert line in status(machine, "one.service")
