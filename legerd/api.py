@@ -106,6 +106,11 @@ def _fetch(service: Service, caller: Caller, request: wire.FetchRequest) -> str:
     return f'{{"Secrets":[{answers}]}}'
 
 
+def _status(service: Service, caller: Caller, _request: wire.ListRequest) -> str:
+    status = service.status(caller)
+    return f'{{"Recovery":{wire.text(status.recovery)},"Secrets":{status.secrets}}}'
+
+
 def _recovery(service: Service, caller: Caller, request: wire.RecoveryRequest) -> str:
     service.set_recovery(caller, request.PublicKey)
     return "{}"
@@ -121,6 +126,7 @@ _CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
     "/api/delete": (wire.NameRequest, _delete),
     "/api/delete-version": (wire.VersionRequest, _delete_version),
     "/api/leger/fetch": (wire.FetchRequest, _fetch),
+    "/api/leger/status": (wire.ListRequest, _status),
     "/api/leger/recovery": (wire.RecoveryRequest, _recovery),
 }
 

@@ -31,6 +31,10 @@ MAX_FETCH_BYTES = 64 << 20
 class RecoverableStore(SecretStore, Protocol):
     """A vault that a recovery key can open as well."""
 
+    @property
+    def recovery(self) -> str:
+        """The name of the recovery key, empty while there is none."""
+
     def set_recovery(self, public: bytes) -> None:
         """Wrap the data key for a recovery key; see legerd.store.Store."""
 
@@ -42,6 +46,14 @@ class Info:
     name: str
     versions: tuple[int, ...]
     active: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of the vault: the recovery key's name ("" without one), how many secrets."""
+
+    recovery: str
+    secrets: int
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,13 @@ class Service:
             ]
         )
         return answers
+
+    def status(self, caller: Caller) -> Status:
+        """What root of the host may know of the vault; only a denial is recorded."""
+        if not caller.root:
+            self._audit.record([Entry(caller.principal, "status", False)])
+            raise AccessDenied("access denied")
+        return Status(self._store.recovery, len(self._store.snapshot))
 
     def set_recovery(self, caller: Caller, public: bytes) -> None:
         """Let the recovery key with this public half open the vault; root of the host only."""

@@ -77,7 +77,7 @@ class GetRequest:
 
 @dataclass(frozen=True)
 class ListRequest:
-    """list has no fields."""
+    """list and status have no fields."""
 
 
 @dataclass(frozen=True)

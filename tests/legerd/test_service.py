@@ -16,7 +16,7 @@ from legerd.audit import AuditLog, AuditUnavailable
 from legerd.errors import AccessDenied, LegerdError, NotFound, Rejected, ValueUnchanged
 from legerd.identity import Caller, Principal
 from legerd.policy import EVERYTHING, Rule
-from legerd.service import MAX_FETCH, Service
+from legerd.service import MAX_FETCH, Service, Status
 from tests.legerd.served import Served
 from tests.legerd.vault import MemoryVault
 
@@ -170,7 +170,7 @@ def test_without_a_record_nothing_happens(gate: Gate) -> None:
         with pytest.raises(AuditUnavailable):
             call()
     assert gate.vault.snapshot is before
-    assert gate.vault.recovery is None
+    assert not gate.vault.recovery
     with pytest.raises(AccessDenied):
         service.get(NOBODY, "a", 0)
     with pytest.raises(ValueUnchanged):
@@ -254,10 +254,22 @@ def test_only_root_sets_a_recovery_key(gate: Gate) -> None:
     for caller in (READER, BOXED, Caller(Principal("h", user="admin"), (EVERYTHING,))):
         with pytest.raises(AccessDenied):
             gate.service.set_recovery(caller, public)
-    assert gate.vault.recovery is None
+    assert not gate.vault.recovery
     gate.service.set_recovery(BOSS, public)
-    assert gate.vault.recovery is not None
+    assert gate.vault.recovery
     assert gate.recorded()[-1] == ("recovery", True, None, None)
+
+
+def test_only_root_learns_how_the_vault_is(gate: Gate) -> None:
+    gate.service.put(BOSS, "a", b"1")
+    gate.service.set_recovery(BOSS, bytes(31) + b"\x09")
+    gate.recorded()
+    assert gate.service.status(BOSS) == Status(gate.vault.recovery, 1)
+    assert gate.recorded() == []
+    for caller in (READER, BOXED, NOBODY):
+        with pytest.raises(AccessDenied):
+            gate.service.status(caller)
+        assert gate.recorded() == [("status", False, None, None)]
 
 
 def all_errors(kind: type[LegerdError] = LegerdError) -> Iterator[type[LegerdError]]:
@@ -299,5 +311,8 @@ def test_fetch_over_http(served: Served) -> None:
 
 def test_recovery_over_http(served: Served) -> None:
     public = base64.b64encode(bytes(31) + b"\x09").decode()
+    assert served.call("leger/status") == (200, {"Recovery": "", "Secrets": 0})
     assert served.call("leger/recovery", {"PublicKey": public}) == (200, {})
+    state = {"Recovery": served.vault.recovery, "Secrets": 0}
+    assert served.call("leger/status") == (200, state)
     assert served.call("leger/recovery", {"PublicKey": ""}) == (500, "internal error\n")

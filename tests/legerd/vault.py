@@ -20,7 +20,7 @@ class MemoryVault:
     def __init__(self) -> None:
         self.snapshot = Snapshot({}, 0)
         self.broken = False
-        self.recovery: PublicKey | None = None
+        self.recovery = ""
         self._lock = threading.Lock()
 
     def put(self, name: str, value: bytes, creator: str) -> int:
@@ -51,7 +51,7 @@ class MemoryVault:
         ).hexdigest()
 
     def set_recovery(self, public: bytes) -> None:
-        self.recovery = PublicKey.parse(public)
+        self.recovery = PublicKey.parse(public).name
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -267,11 +267,14 @@ def test_a_reload_follows_logrotate(host: Machine) -> None:
 
 
 def test_a_recovery_key_is_shown_to_nobody_but_root(host: Machine) -> None:
+    assert '"Recovery":""' in call(host, "leger/status", "{}")
+    assert call(host, "leger/status", "{}", socket=USERS, user="bob") == "403 access denied"
     refused = host.run("sh", "-c", "legerd recovery-key | cat; true")
     assert "a recovery key is shown on a terminal only" in str(refused.stderr)
     host.run("legerd", "recovery-key", "--output", "/root/recovery")
     assert said(host.run("stat", "-c", "%a %U", "/root/recovery")) == "600 root"
     assert audit(host)[-1]["action"] == "recovery"
+    assert re.search(r'"Recovery":"[0-9a-f]{8}"', call(host, "leger/status", "{}"))
     again = host.run("legerd", "recovery-key", "--output", "/root/recovery", check=False)
     assert again.code == 1
     body = '{"PublicKey":"%s"}' % ("A" * 43 + "=")
