@@ -6,7 +6,10 @@ import contextlib
 import socket
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from legerd import server
 from tests.legerd.served import HEADERS, LIST, Served, body, request, status
 
 CHUNKS = b"2\r\n{}\r\n0\r\n\r\n"
@@ -194,3 +197,48 @@ def test_a_connection_outlives_an_answer_without_a_body(served: Served) -> None:
     line = b"POST /api/get HTTP/1.1"
     sent = request(b"Content-Length: %d" % len(same), body=same, line=line)
     assert b"Connection: close" in served.raw(sent)
+
+
+PIECES = st.sampled_from(
+    [
+        b"POST /api/list HTTP/1.1\r\n",
+        b"GET / HTTP/1.0\r\n",
+        b"Host: localhost\r\n",
+        b"Content-Length: 2\r\n",
+        b"Content-Length: 0\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Expect: 100-continue\r\n",
+        b"X_y: 1\r\n",
+        b"\r\n",
+        b"\n",
+        b"{}",
+        b"2\r\n{}\r\n",
+        b"0\r\n\r\n",
+        b"%",
+        b"\0",
+        b" ",
+        b":",
+        b"\xff",
+    ]
+)
+
+
+def parsed(data: bytes, cuts: list[int]) -> tuple[object, ...]:
+    """What the parser makes of the first request in `data`, sent in parts that end at `cuts`."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        parser = server._Parser(server._adjustments(server.Limits(body=50), listening))
+    used = 0
+    for end in [*sorted(cut % (len(data) + 1) for cut in cuts), len(data)]:
+        while used < end and not parser.completed:
+            used += parser.received(data[used:end])
+    error = parser.error.code if parser.error else 0
+    if not parser.completed or error:
+        return parser.completed, error
+    body = parser.get_body_stream().read() if not parser.empty else b""
+    return error, parser.empty, parser.headers, getattr(parser, "path", ""), body, used
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(PIECES, max_size=9).map(b"".join), st.lists(st.integers(0, 300), max_size=4))
+def test_in_how_many_parts_a_request_comes_changes_nothing(data: bytes, cuts: list[int]) -> None:
+    assert parsed(data, cuts) == parsed(data, [])
