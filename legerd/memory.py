@@ -11,6 +11,7 @@ import resource
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _PR_SET_DUMPABLE = 4
+_M_ARENA_MAX, _ARENAS = -8, 2  # not one for each of many workers: half the resident memory
 
 
 def protect() -> tuple[str, ...]:
@@ -26,4 +27,5 @@ def protect() -> tuple[str, ...]:
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         warnings.append(f"core dumps cannot be refused: {os.strerror(ctypes.get_errno())}")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc.mallopt(_M_ARENA_MAX, _ARENAS)
     return tuple(warnings)

@@ -59,6 +59,8 @@ class Limits:
 class _Parser(HTTPRequestParser):
     """Reads a request as Go does, and refuses what could be read in two ways."""
 
+    path = ""  # waitress asks a request for it that had none
+
     def parse_header(self, header_plus: bytes) -> None:
         line, _, rest = header_plus.partition(b"\r\n")
         first = _first_line(line)
