@@ -16,8 +16,8 @@ from legerd.store import Store
 
 GROUP = "legerd vault"
 FEW, MANY = 100, 10_000
-PUTS = 600
-ROUNDS = 5
+PUTS = 150
+ROUNDS = 20
 CLIENTS = 16
 KEK = Kek.of(bytes(32))
 
