@@ -43,6 +43,8 @@ def replace(folder: str, texts: "Mapping[str, str]", journal: "Journal") -> None
 
 
 def _make_parent(folder: str, path: str, made: set[str]) -> None:
+    if "/" not in path:
+        return
     parent = path.rpartition("/")[0]
     if parent not in made:
         os.makedirs(f"{folder}/{parent}", mode=0o755, exist_ok=True)

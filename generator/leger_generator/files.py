@@ -3,10 +3,14 @@
 import os
 
 _REGULAR, _TYPE = 0o100000, 0o170000
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def read(path: str, limit: int) -> bytes:
-    """All of the regular file `path`; OSError, or ValueError if it is something else or larger."""
+def read(path: str, limit: int, *, first: int = -1) -> bytes:
+    """All of the regular file `path`, or its `first` bytes.
+
+    OSError, or ValueError if it is something else than a regular file, or larger than `limit`.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
@@ -14,17 +18,16 @@ def read(path: str, limit: int) -> bytes:
             raise ValueError("not a regular file")
         if status.st_size > limit:
             raise ValueError(f"larger than {limit >> 20} MiB")
-        return file.read() or b""
+        return file.read(first) or b""
 
 
 def write(path: str, data: bytes) -> None:
     """Put `data` at `path`, whose folder exists; what could not be written whole is removed."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o644)
+    descriptor = os.open(path, _WRITE, 0o644)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
     except OSError:
         os.unlink(path)
         raise

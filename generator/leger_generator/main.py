@@ -1,15 +1,14 @@
 """The generator as systemd calls it: a child does the work, the parent keeps the time."""
 
-import json
 import os
 import time
 
-from leger_generator import children, files
+from leger_generator import children, files, jsontext
 from leger_generator.choose import UNITS, Choice, choose
 from leger_generator.emit import emit, replace
 from leger_generator.journal import ERROR, INFO, Journal
 from leger_generator.paths import Paths
-from leger_generator.plan import PlanError, head_digest
+from leger_generator.plan import MAX_BYTES, PlanError, head_digest
 from leger_generator.render import Rendered, render
 
 TYPE_CHECKING = False
@@ -113,7 +112,7 @@ def _changed(choice: Choice, rendered: Rendered) -> dict[str, str]:
 def _compare_with_current(paths: Paths, choice: Choice, journal: Journal) -> None:
     """Say that /var/lib/leger/current names another generation; leger-settle decides."""
     try:
-        current = json.loads(files.read(paths.current, 4096))
+        current: dict[str, object] = jsontext.loads(files.read(paths.current, 4096).decode())  # type: ignore[assignment]
         generation, digest = current["generation"], current["blake2b"]
     except (OSError, ValueError, KeyError, TypeError):
         return
@@ -128,7 +127,7 @@ def _compare_with_current(paths: Paths, choice: Choice, journal: Journal) -> Non
 def _keep(paths: Paths, choice: Choice) -> None:
     """Keep a copy of a units.json without faults, unless it is there already."""
     try:
-        known = head_digest(files.read(paths.last_good, len(choice.data)))
+        known = head_digest(files.read(paths.last_good, MAX_BYTES, first=4096))
     except (OSError, ValueError, PlanError):
         known = ""
     if known != choice.plan.digest:
@@ -144,7 +143,7 @@ def _note(paths: Paths, choice: Choice, rendered: Rendered | None, journal: Jour
         "rendered": rendered is not None,
         "problems": journal.problems,
     }
-    files.replace(paths.note, json.dumps(note).encode())
+    files.replace(paths.note, jsontext.dumps(note).encode())
 
 
 def _describe(error: BaseException) -> str:

@@ -11,9 +11,9 @@ The library writes it with `encode`; the generator reads it with `decode`, which
 that is not whole but takes a whole file with bad entries without these, and names them.
 """
 
-import json
 from _blake2 import blake2b
 
+from leger_generator import jsontext
 from leger_generator.names import is_file_path, is_link
 
 TYPE_CHECKING = False
@@ -155,6 +155,8 @@ class Plan:
 
 def encode(plan: Plan) -> bytes:
     """The bytes of units.json; sets `plan.digest`. PlanError if a reader would leave out a part."""
+    import json  # what it costs counts for readers only
+
     text = json.dumps(plan.raw(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     try:
         body = text.encode()
@@ -177,12 +179,10 @@ def decode(data: bytes) -> Plan:
         raise PlanError(f"larger than {MAX_BYTES >> 20} MiB")
     digest = head_digest(data)
     start = data.index(b"\n") + 1 if b"\n" in data else len(data)
-    body = memoryview(data)[start:]
-    if body and body[-1] == 0x0A:
-        body = body[:-1]
+    body = data[start:].removesuffix(b"\n")
     if _digest(body) != digest:
         raise PlanError("its checksum is wrong: cut off or damaged")
-    return Plan.parse(_json(bytes(body)), digest=digest)
+    return Plan.parse(_json(body), digest=digest)
 
 
 def head_digest(data: bytes) -> str:
@@ -200,13 +200,13 @@ def head_digest(data: bytes) -> str:
     return digest
 
 
-def _digest(body: "bytes | memoryview") -> str:
+def _digest(body: bytes) -> str:
     return blake2b(body, digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def _json(data: bytes) -> object:
     try:
-        return json.loads(data.decode())
+        return jsontext.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise PlanError("it is not JSON") from error
 

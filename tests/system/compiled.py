@@ -66,12 +66,15 @@ class Plan:
     quadlet: str = QUADLET
 
 
-def write(machine: Machine, plan: Plan, *, user: str = "") -> None:
-    """Compile `plan` in the machine, to /etc/leger/units.json or to the user's."""
+def write(machine: Machine, plan: Plan, *, user: str = "", pushed: bool = False) -> None:
+    """Compile `plan` in the machine, to /etc/leger/units.json or to the user's.
+
+    `pushed` says that its quadlets are in the machine's store already.
+    """
     base = f"/home/{user}/.local/state/leger" if user else "/var/lib/leger"
     etc = f"/home/{user}/.config/leger" if user else "/etc/leger"
     store = f"{base}/store/{plan.tree}"
-    for path, text in plan.quadlets.items():
+    for path, text in () if pushed else plan.quadlets.items():
         machine.push(text, f"{store}/{path}")
     if user:
         machine.run("chown", "-R", user, f"/home/{user}")

@@ -1,4 +1,4 @@
-"""The hook in a machine: real legerd, real podman, real power cuts."""
+"""The hook in a machine: real legerd, real podman, and what an administrator reads."""
 
 from __future__ import annotations
 
@@ -7,66 +7,22 @@ import time
 
 import pytest
 from machine import Machine
-from machine.command import Result
 from system.compiled import Plan, container, show, start, write
-
-HOOK = "/usr/libexec/leger/secrets-hook"
-STORE = "/var/lib/containers/storage/secrets"
-METADATA = f"{STORE}/secrets.json"
-VALUES = f"{STORE}/filedriver/secretsdata.json"
-READS = "trap 'exit 0' TERM; cat /run/secrets/db >/out/seen; while :; do sleep 0.1; done"
+from system.hooked import (
+    db_plan,
+    held,
+    hook,
+    names,
+    put,
+    seen,
+    status,
+)
 
 
 @pytest.fixture
 def machine(leger_machine: Machine) -> Machine:
     leger_machine.run("systemctl", "start", "podman.socket")
     return leger_machine
-
-
-def put(machine: Machine, name: str, value: str | bytes, *, user: str = "") -> None:
-    machine.run("leger", "secrets", "set", name, "-", input=value, user=user)
-
-
-def hook(machine: Machine, *words: str, user: str = "", check: bool = True) -> Result:
-    return machine.run(HOOK, *words, user=user, check=check)
-
-
-def held(machine: Machine, name: str, *, user: str = "") -> str:
-    return machine.run(
-        "podman",
-        "secret",
-        "inspect",
-        "--showsecret",
-        "--format",
-        "{{.SecretData}}",
-        name,
-        user=user,
-    ).stdout.rstrip("\n")
-
-
-def names(machine: Machine) -> list[str]:
-    return sorted(machine.run("podman", "secret", "ls", "--format", "{{.Name}}").stdout.split())
-
-
-def db_plan(*lines: str, words: str = "db=web/db") -> Plan:
-    """A container that writes the secret it was given to /srv/out/seen."""
-    quadlet = container("Secret=db", "Volume=/srv/out:/out", *lines, command=READS)
-    return Plan(quadlets={"web.container": quadlet}, hooks={"web.service": words.split()})
-
-
-def seen(machine: Machine) -> str:
-    """What the container read; it writes that right after its start."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        found = machine.sh("cat /srv/out/seen 2>/dev/null", check=False)
-        if found.code == 0 and found.stdout:
-            return found.stdout
-        time.sleep(0.1)
-    raise AssertionError("the container wrote nothing")
-
-
-def status(machine: Machine, unit: str = "web.service") -> str:
-    return machine.run("systemctl", "status", "--no-pager", unit, check=False).stdout
 
 
 def test_a_container_reads_its_secret_and_the_new_one_after_a_restart(machine: Machine) -> None:
@@ -82,127 +38,6 @@ def test_a_container_reads_its_secret_and_the_new_one_after_a_restart(machine: M
     machine.run("rm", "/srv/out/seen")
     machine.run("systemctl", "restart", "web.service", timeout=90)
     assert seen(machine) == "second"
-
-
-def test_a_cut_right_after_a_replace_leaves_the_new_value(machine: Machine) -> None:
-    """Podman itself lost it 3 times of 3; ten cuts here, one after another."""
-    put(machine, "web/db", "value 0")
-    hook(machine, "db=web/db")
-    machine.sync()
-    for number in range(1, 6):
-        put(machine, "web/db", f"value {number}")
-        machine.run("leger", "secrets", "activate", "web/db", str(number + 1))
-        hook(machine, "db=web/db")
-        machine.cut()
-        machine.start()
-        assert held(machine, "db") == f"value {number}"
-        machine.run("systemctl", "start", "podman.socket")
-
-
-def test_after_a_cut_the_container_comes_up_with_the_new_value(machine: Machine) -> None:
-    machine.run("mkdir", "/srv/out")
-    put(machine, "web/db", "old")
-    start(machine, db_plan(), "web.service")
-    assert seen(machine) == "old"
-    machine.sync()
-    put(machine, "web/db", "new")
-    machine.run("leger", "secrets", "activate", "web/db", "2")
-    machine.run("rm", "/srv/out/seen")
-    machine.run("systemctl", "restart", "web.service", timeout=90)
-    machine.cut()
-    machine.start()
-    machine.run("rm", "-f", "/srv/out/seen")
-    machine.run("systemctl", "restart", "web.service", timeout=90)
-    assert seen(machine) == "new"
-
-
-def test_a_store_that_fell_back_in_a_cut_is_noticed(machine: Machine) -> None:
-    """The label says new, the value is old: what a cut makes of Podman's own writes (L22)."""
-    put(machine, "web/db", "old")
-    hook(machine, "db=web/db")
-    machine.sh(f"cp {VALUES} /srv/old")
-    put(machine, "web/db", "new")
-    machine.run("leger", "secrets", "activate", "web/db", "2")
-    hook(machine, "db=web/db")
-    machine.sh(
-        f"""python3 - <<'P'
-import json
-new, old = json.load(open("{VALUES}")), json.load(open("/srv/old"))
-[key] = new
-new[key] = list(old.values())[0]
-json.dump(new, open("{VALUES}", "w"))
-P"""
-    )
-    assert held(machine, "db") == "old"
-    hook(machine, "db=web/db")
-    assert held(machine, "db") == "new"
-
-
-KILLS = {
-    "before its values": (VALUES, 1),
-    "before its names": (METADATA, 1),
-}
-
-
-@pytest.mark.parametrize("when", KILLS)
-def test_a_killed_writer_of_podman_costs_no_secret_of_ours(machine: Machine, when: str) -> None:
-    """T5: after that kill podman reads and makes no secret at all."""
-    put(machine, "web/db", "value")
-    put(machine, "web/key", "other")
-    hook(machine, "db=web/db", "key=web/key")
-    machine.run("podman", "secret", "create", "theirs", "-", input="not ours")
-    hook(machine, "db=web/db", "key=web/key")
-    path, number = KILLS[when]
-    machine.run(
-        *("strace", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", "trace=write"),
-        *("-e", f"inject=write:signal=SIGKILL:when={number}"),
-        *("podman", "secret", "create", "victim", "-"),
-        input="x",
-        check=False,
-    )
-    assert held(machine, "db") == ""
-    made = machine.run("podman", "secret", "create", "more", "-", input="x", check=False)
-    assert "unexpected end of JSON input" in made.stderr
-    done = hook(machine, "db=web/db", "key=web/key")
-    assert "set aside" in done.stderr
-    assert "make them again: theirs" in done.stderr
-    assert (held(machine, "db"), held(machine, "key")) == ("value", "other")
-    assert names(machine) == ["db", "key"]
-    aside = machine.run("ls", STORE, f"{STORE}/filedriver").stdout
-    assert aside.count(".broken-") == 2
-    assert hook(machine, "db=web/db", "key=web/key").stderr == ""
-
-
-def test_a_killed_podman_service_leaves_what_the_next_hook_mends(machine: Machine) -> None:
-    """The writer is podman.service: killed at random while a hook writes 40 secrets."""
-    words = []
-    for number in range(40):
-        put(machine, f"s/{number}", f"value {number}")
-        words.append(f"s{number}=s/{number}")
-    for round_ in range(6):
-        machine.sh(
-            f"""
-            {HOOK} {" ".join(words)} 2>/srv/said & hook=$!
-            sleep 0.{round_ + 1}5
-            systemctl kill --signal=KILL podman.service || true
-            wait $hook || true
-            podman secret ls -q | xargs -r podman secret rm >/dev/null 2>&1 || true
-            """
-        )
-    hook(machine, *words)
-    for number in (0, 17, 39):
-        assert held(machine, f"s{number}") == f"value {number}"
-    assert names(machine) == sorted(f"s{number}" for number in range(40))
-
-
-def test_values_that_are_lost_come_back(machine: Machine) -> None:
-    """T5: secretsdata.json emptied to {}: labels are shown, podman run fails with 125."""
-    put(machine, "web/db", "value")
-    hook(machine, "db=web/db")
-    machine.sh(f"echo '{{}}' >{VALUES}")
-    hook(machine, "db=web/db")
-    assert held(machine, "db") == "value"
-    assert names(machine) == ["db"]
 
 
 def test_legerd_down(machine: Machine) -> None:
