@@ -33,6 +33,7 @@ from leger.plain import Plain
 from leger.prepare import Origin, Prepared, at_origin
 from leger.scope import Scope
 from leger.sources import Source
+from leger.world import World
 
 TIMEOUT = 60.0
 
@@ -200,6 +201,8 @@ class Compiler:
         folders = list(trees.values())
         if self.host.tree:
             folders.append(self.host.tree.path)
+        if not folders:
+            return units_.Rendered({}, {}, {}), {}
         output = quadlets.run(binary, folders, user=self.host.user, timeout=TIMEOUT)
         told = messages.understand(output.messages, self.inside.sources, trees)
         self.faults += told.faults
@@ -283,10 +286,11 @@ class Compiler:
                 self.files.setdefault(path, {"text": text, "deployment": name})
 
     def _check(self, host_units: Mapping[str, str], *, ran: bool) -> None:
-        world = checks.World(
+        world = World(
             prepared=self.prepared,
             sources=self.inside.sources,
             units=self.units,
+            links=self.links,
             dropins={
                 name: {path: found.places[path] for path in found.dropins}
                 for name, found in self.inside.plain.items()

@@ -42,6 +42,8 @@ def needs(scope: Scope, deployment: str, found: Iterable[Source]) -> list[Need]:
     wanted: dict[str, Need] = {}
     for source in found:
         unit = f"{source.name.rpartition('.')[0]}.service"
+        default = source.last("Install", "DefaultInstance")
+        unit = unit.replace("@.", f"@{default}.")
         for place, path, is_file in _paths(source):
             if not path.startswith(root):
                 continue

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from leger_generator.dropin import NAME as RESERVED
 from leger_generator.names import is_file_path, is_link, is_unit_name
 
 from leger import quadlet, units
@@ -53,6 +54,10 @@ class _Reader:
             self._link(path, name)
         elif not is_file_path(name):
             self._fault(path, f"systemd takes no unit called {name!r}")
+        elif name.endswith(f"/{RESERVED}"):
+            self._fault(path, f"the name {RESERVED} is Leger's own")
+        elif name.partition(".d/")[0] in units.PLAIN_SUFFIXES:
+            self._fault(path, "changes every unit of the host")
         elif name in self.places:
             self._fault(path, f"{name} is there twice: {self.places[name]}")
         else:
@@ -81,7 +86,7 @@ class _Reader:
         folder, _, name = path.rpartition("/")
         parent, _, last = folder.rpartition("/")
         stem, _, kind = last.rpartition(".")
-        if parent in self.folders and stem.endswith(tuple(f".{s}" for s in units.PLAIN_SUFFIXES)):
+        if parent in self.folders and stem.rpartition(".")[2] in units.PLAIN_SUFFIXES:
             if kind == "d" and name.endswith(".conf"):
                 return f"{last}/{name}"
             if f".{kind}" in _INSTALLED and is_unit_name(name):
@@ -110,8 +115,3 @@ class _Reader:
 
 def _folder(path: str) -> str:
     return path.rpartition("/")[0]
-
-
-def outside(folders: Iterator[str], name: str) -> str:
-    """The first of systemd's `folders` that has a unit `name`; "" when none has."""
-    return next((folder for folder in folders if os.path.lexists(f"{folder}/{name}")), "")

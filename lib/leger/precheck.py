@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from leger_generator.names import is_unit_name
+
 from leger import quadlet, sources
 from leger.model import Fault, Tree
 from leger.tree import LINK
-from leger.unitfile import UnitFile
+from leger.unitfile import UnitFile, words
 
+_INSTALL = ("Alias", "WantedBy", "RequiredBy", "UpheldBy", "DefaultInstance", "Also")
 _NEED_SECTION = ("container", "kube", "image", "build")
 
 
@@ -32,6 +35,7 @@ def faults(deployment: str, tree: Tree, found: Mapping[str, str]) -> list[Fault]
     return [
         *_folders(deployment, tree),
         *_twice(deployment, found),
+        *(fault for source in sources.read(deployment, found) for fault in _names(source)),
         *(fault for path, text in found.items() for fault in _syntax(deployment, path, text)),
     ]
 
@@ -80,6 +84,19 @@ def _twice(deployment: str, found: Mapping[str, str]) -> Iterator[Fault]:
         twin = first.setdefault(path.rpartition("/")[2], path)
         if twin != path:
             yield Fault(deployment, f"{twin} has the same name: quadlet takes one of them", path)
+
+
+def _names(source: sources.Source) -> Iterator[Fault]:
+    """Names that quadlet would write a file by: none may lead out of its folder."""
+    if not is_unit_name(source.unit):
+        places = source.named(source.section, "ServiceName")
+        message = f"systemd takes no unit called {source.unit!r}"
+        line = max((place.setting.line for place in places), default=0)
+        yield Fault(source.deployment, message, source.path, line)
+    for place in source.named("Install", *_INSTALL):
+        for word in words(place.setting.value):
+            if "/" in word:
+                yield source.fault(place, f"{word!r} is not the name of a unit")
 
 
 def _syntax(deployment: str, path: str, text: str) -> Iterator[Fault]:

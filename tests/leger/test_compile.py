@@ -141,6 +141,15 @@ def test_a_unit_of_the_host_keeps_its_name_unless_the_host_says_so(prepared, com
     assert shown(compiled(allowed).faults) == []
 
 
+def test_an_instance_of_the_hosts_template_is_the_hosts(prepared, compiled, scope):
+    folder = scope.etc.parent.parent / "usr/lib/systemd/system"
+    place(folder / "user@.service", "[Service]\n")
+    files = {"user@0.service": "[Service]\nExecStart=/bin/true\n"}
+    assert shown(compiled(prepared("web", files)).faults) == [
+        f"web: user@0.service: makes user@0.service, which the host has in {folder}"
+    ]
+
+
 def test_two_deployments_with_one_name_are_refused(prepared, compiled):
     first = prepared("first", {"a.container": IMAGE})
     second = prepared("second", {"a.container": IMAGE})
@@ -224,6 +233,15 @@ def test_warnings_name_what_would_not_start(prepared, compiled, scope):
         "web: a.container:2: gone.service is not there: this unit would not start",
     ]
     assert "--user 7" not in built(result, "web").units["a.service"].text
+
+
+def test_a_secret_that_nothing_uses_and_a_shared_volume_are_warned_of(prepared, compiled):
+    first = prepared("first", {"a.volume": "[Volume]\nVolumeName=x\n"})
+    second = prepared("second", {"b.volume": "[Volume]\nVolumeName=x\n"}, secrets={"db": "prod/db"})
+    assert shown(compiled(first, second).warnings) == [
+        "second: secret 'db' is named, but no quadlet uses it",
+        "second: b.volume: the volume x is deployment first's too",
+    ]
 
 
 def test_a_users_manager_never_reaches_multi_user(prepared, scope, quadlet, monkeypatch, tmp_path):

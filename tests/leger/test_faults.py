@@ -1,5 +1,7 @@
 """A commit that cannot be deployed is refused with deployment, file and line."""
 
+from pathlib import Path
+
 import pytest
 from leger.faults import FaultsError
 
@@ -197,6 +199,42 @@ CASES = {
         },
         "web: big: is kept by Git LFS, which is not supported",
     ),
+    "a service's name that leads elsewhere": (
+        {"web.container": f"{IMAGE}ServiceName=../../../../../../tmp/leger-canary\n"},
+        "web: web.container:3: systemd takes no unit called '../",
+    ),
+    "an alias that leads elsewhere": (
+        {"web.container": f"{IMAGE}[Install]\nAlias=../../../../../../tmp/leger-canary.service\n"},
+        "web: web.container:4: '../",
+    ),
+    "a name that systemd does not take": (
+        {"a b.container": IMAGE},
+        "web: a b.container: systemd takes no unit called 'a b.service'",
+    ),
+    "an alias that is another's name": (
+        {"a.container": f"{IMAGE}[Install]\nAlias=b.service\n", "b.container": IMAGE},
+        "web: a.container:4: the alias b.service is what b.container makes",
+    ),
+    "one container's name twice": (
+        {"a.container": f"{IMAGE}ContainerName=x\n", "b.container": f"{IMAGE}ContainerName=x\n"},
+        "web: b.container: Podman would call it x, as it calls a.container",
+    ),
+    "a drop-in for all services": (
+        {"a.container": IMAGE, "service.d/x.conf": "[Service]\nExecStartPre=/x\n"},
+        "web: service.d/x.conf: changes every unit of the host",
+    ),
+    "a drop-in for a prefix of services": (
+        {"a.container": IMAGE, "ssh-.service.d/x.conf": "[Service]\nExecStartPre=/x\n"},
+        "web: ssh-.service.d/x.conf: changes ssh-.service, which is not a unit of this",
+    ),
+    "a drop-in by Leger's name": (
+        {"a.container": IMAGE, "a.service.d/00-leger.conf": "[Service]\n"},
+        "web: a.service.d/00-leger.conf: the name 00-leger.conf is Leger's own",
+    ),
+    "a port twice": (
+        {"a.container": f"{IMAGE}PublishPort=1:1\n", "b.container": f"{IMAGE}PublishPort=1:2\n"},
+        "web: b.container:3: port 1/tcp is published by a.container:3 too",
+    ),
     "a ring": (
         {
             "a.container": f"{IMAGE}Network=b.container\n",
@@ -215,4 +253,5 @@ def test_a_fault_is_named(case, prepared, compiled):
     except FaultsError as error:
         faults = error.faults
     found = [str(fault) for fault in faults]
+    assert not list(Path("/tmp").glob("leger-canary*"))
     assert any(text.startswith(expected) for text in found), found

@@ -1,0 +1,60 @@
+"""Everything that was compiled together, as the checks look at it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from leger.model import Binding, Fault, Unit
+from leger.prepare import Prepared
+from leger.sources import Source
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that was compiled together.
+
+    `units` lists every unit (two may have one name), `links` what [Install] and aliases become;
+    `dropins` the plain drop-ins of each deployment (path below the generator's folder -> file in
+    its tree); `host_files` the host's quadlets by name and `host_units` their units;
+    `unit_folders` is where systemd looks for units that no generator made; `adopted` the names
+    that a deployment takes over; `own_units` what runs of ours already; `host_dropins` the host's
+    drop-ins by the quadlet that they are for. Without a host (`on_host`) there are no sockets.
+    """
+
+    prepared: Mapping[str, Prepared]
+    sources: Sequence[Source]
+    units: Sequence[Unit]
+    links: Mapping[str, str]
+    dropins: Mapping[str, Mapping[str, str]]
+    bindings: Mapping[str, Sequence[Binding]]
+    host_files: Mapping[str, str]
+    host_units: Mapping[str, str]
+    unit_folders: Sequence[str]
+    adopted: frozenset[str] = frozenset()
+    user: bool = False
+    quadlet_ran: bool = True
+    on_host: bool = False
+    own_units: frozenset[str] = frozenset()
+    host_dropins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def replaces(self, deployment: str, name: str) -> bool:
+        """Whether the host's file lets `deployment` take over the unit `name`."""
+        return name in self.prepared[deployment].deployment.replaces
+
+    def outside(self, name: str) -> str:
+        """The folder in which the host has the unit `name`, or its template; "" without one."""
+        candidates = [(f, f"{f}/{unit}") for unit in names_of(name) for f in self.unit_folders]
+        return next((folder for folder, path in candidates if os.path.lexists(path)), "")
+
+
+Check = Callable[[World], Iterator[Fault]]
+
+
+def names_of(unit: str) -> tuple[str, ...]:
+    """The names under which a unit may lie: its own, and its template's."""
+    prefix, at, instance = unit.partition("@")
+    if not at or instance.startswith("."):
+        return (unit,)
+    return (unit, f"{prefix}@.{instance.rpartition('.')[2]}")
