@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -217,3 +218,21 @@ def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
     assert numbers == list(range(1, len(pages) + 1))
     titles = [(ROOT / page).read_text().partition(". ")[0] for page in pages]
     assert titles == [f"# {number}" for number in numbers]
+
+
+def test_every_package_is_installed() -> None:
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    listed = set(metadata["options"]["packages"].split())
+    folders = {path.parent for path in below("lib", "generator", "hooks", "legerd")}
+    roots = (Path("lib"), Path("generator"), Path("hooks"), Path())
+    found = {
+        ".".join(folder.relative_to(next(r for r in roots if folder.is_relative_to(r))).parts)
+        for folder in folders
+        if (ROOT / folder / "__init__.py").exists()
+    }
+    assert found == listed
+    installer = (ROOT / "tools/install").read_text()
+    assert {name for name in listed if "." not in name} == set(
+        re.findall(r"^package \S+ (\S+)$", installer, re.MULTILINE)
+    )
