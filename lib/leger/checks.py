@@ -107,6 +107,7 @@ CHECKS: tuple[Check, ...] = (
     unknown_references,
 )
 WARNINGS: tuple[Check, ...] = (
+    names.units_overridden,
     names.resources_that_are_shared,
     secrets.bindings_without_use,
     unreachable_targets,

@@ -59,9 +59,18 @@ def units_outside(world: World) -> Iterator[Fault]:
         if unit.name in world.host_units:
             message = f"makes {unit.name}, and so does the host's {world.host_units[unit.name]}"
             yield Fault(unit.deployment, message, unit.source)
-        elif folder := world.outside(unit.name):
+        elif unit.name not in world.own_units and (folder := world.outside(unit.name)):
             message = f"makes {unit.name}, which the host has in {folder}"
             yield Fault(unit.deployment, message, unit.source, hint=hint)
+
+
+def units_overridden(world: World) -> Iterator[Fault]:
+    """A warning: the host put a unit of its own (or a mask) beside one that was ours already."""
+    for unit in world.units:
+        known = unit.name in world.own_units and not world.replaces(unit.deployment, unit.name)
+        if known and (folder := world.outside(unit.name)):
+            message = f"{folder}/{unit.name} stands beside what it makes"
+            yield Fault(unit.deployment, message, unit.source, hint=f"systemctl cat {unit.name}")
 
 
 def dropins_outside(world: World) -> Iterator[Fault]:
@@ -111,12 +120,12 @@ def aliases(world: World) -> Iterator[Fault]:
         unit = by_name.get(target.rpartition("/")[2])
         if unit is None:
             continue
+        free = "/" in path or world.replaces(unit.deployment, path)
         if not is_link(path, target):
             yield Fault(unit.deployment, f"{path!r} is not the name of a unit", unit.source)
-        elif "/" not in path and not world.replaces(unit.deployment, path):
-            if taken := _taken(world, path, by_name):
-                message = f"the alias {path} is the name of {taken}"
-                yield Fault(unit.deployment, message, unit.source)
+        elif not free and (taken := _taken(world, path, by_name)):
+            message = f"the alias {path} is the name of {taken}"
+            yield Fault(unit.deployment, message, unit.source)
 
 
 def resources_of_one_name(world: World) -> Iterator[Fault]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from leger import compile as compiling
 from leger.errors import LegerError
+from leger_generator import plan
 from repositories import FIXTURES, content, place, shown
 
 EVERYTHING = FIXTURES / "everything"
@@ -141,6 +142,21 @@ def test_a_unit_of_the_host_keeps_its_name_unless_the_host_says_so(prepared, com
     assert shown(compiled(allowed).faults) == []
 
 
+def test_a_unit_of_ours_that_the_host_masks_is_no_fault(prepared, compiled, scope):
+    item = prepared("web", {"a.container": IMAGE})
+    result = compiled(item)
+    files = {
+        name: plan.File(entry["text"], entry["deployment"]) for name, entry in result.files.items()
+    }
+    written = plan.Plan(1, "system", quadlet={}, deployments={}, files=files)
+    place(scope.units, plan.encode(written))
+    mask = scope.etc.parent.parent / "etc/systemd/system/a.service"
+    place(mask, "-> /dev/null")
+    again = compiled(item)
+    assert shown(again.faults) == []
+    assert shown(again.warnings) == [f"web: a.container: {mask} stands beside what it makes"]
+
+
 def test_an_instance_of_the_hosts_template_is_the_hosts(prepared, compiled, scope):
     folder = scope.etc.parent.parent / "usr/lib/systemd/system"
     place(folder / "user@.service", "[Service]\n")
@@ -204,8 +220,6 @@ def test_service_name_is_what_quadlet_made(prepared, compiled):
 
 
 def test_units_json_takes_what_is_compiled(everything):
-    from leger_generator import plan
-
     files = {
         path: plan.File(entry["text"], entry["deployment"], entry.get("hook"))
         for path, entry in everything.files.items()
