@@ -199,6 +199,15 @@ def test_a_connection_outlives_an_answer_without_a_body(served: Served) -> None:
     assert b"Connection: close" in served.raw(sent)
 
 
+def test_what_is_no_request_has_a_path_for_waitress() -> None:
+    """waitress names the path when a client goes away before it got its refusal."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        parser = server._Parser(server._adjustments(server.Limits(), listening))
+    parser.received(b"nonsense\r\n\r\n")
+    assert parser.error
+    assert parser.path == ""
+
+
 PIECES = st.sampled_from(
     [
         b"POST /api/list HTTP/1.1\r\n",
