@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from leger.errors import LegerError, UsageError
 
-from legerd import commands, log, memory, server
+from legerd import commands, limits, log, memory, server
 from legerd.api import make_app
 from legerd.audit import AuditLog
 from legerd.listeners import inherited
@@ -60,9 +60,9 @@ def _serve(options: Options) -> None:
         create=options.dev,
     )
     service = Service(store, audit)
-    limits = server.Limits(body=options.max_body)
+    bounds = limits.Limits(body=options.max_body, connections=limits.most_connections())
     listeners = [
-        server.Listener(listening, _application(service, listening, options), limits)
+        server.Listener(listening, _application(service, listening, options), bounds)
         for listening in sockets
     ]
     for listener in listeners:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from legerd import audit, server
+from legerd import audit, limits
 
 STATE = Path("/var/lib/legerd")
 POLICY = Path("/etc/leger/policy.yaml")
@@ -26,7 +26,7 @@ class Options:
     policy: Path = POLICY
     host: str = ""
     key_file: Path | None = None
-    max_body: int = server.MAX_BODY
+    max_body: int = limits.MAX_BODY
     audit_limit: int = audit.MAX_BYTES
     audit_keep: int = audit.KEEP
     accept_rollback: bool = False
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--policy", type=Path, default=POLICY, help="who may do what on the unix sockets")
     add("--hostname", default="", help="this host's name in the audit log")
     add("--key-file", type=Path, help="a key-encryption key of 32 bytes instead of the credential")
-    add("--max-body", type=_bytes, default=server.MAX_BODY, help="largest request (16M)")
+    add("--max-body", type=_bytes, default=limits.MAX_BODY, help="largest request (16M)")
     add("--audit-max-size", type=_bytes, default=audit.MAX_BYTES, help="rotate audit.log (64M)")
     add("--audit-keep", type=int, default=audit.KEEP, help="rotated audit logs to keep (16)")
     add("--accept-rollback", action="store_true", help="open a vault that is older than it was")

@@ -14,7 +14,6 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -26,14 +25,12 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from legerd import log
 from legerd.identity import IdentityError, Peer, read_peer
+from legerd.limits import Limits, Shares
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-MAX_BODY = 16 << 20
 MAX_HEADER = 64 << 10
-WORKERS = 16
-CONNECTIONS = 8192
 DRAIN_SECONDS = 5.0
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -43,17 +40,6 @@ _TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://[^/?]*)?(?P<path>/[^?]*)?")
 _UNKNOWN, _CONTAINED = -1, -2
 #: Of these, two make a request ambiguous; of all others the first counts.
 _SINGLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one listener bears: bytes of a body, seconds for a request and of silence."""
-
-    body: int = MAX_BODY
-    request_seconds: float = 60.0
-    idle_seconds: float = 120.0
-    connections: int = CONNECTIONS
-    workers: int = WORKERS
 
 
 class _Parser(HTTPRequestParser):
@@ -178,29 +164,6 @@ class _ErrorTask(ErrorTask):
         self.write(body)
 
 
-class _Shares:
-    """What each uid holds of a listener: connections, and bytes of requests not yet answered.
-
-    No single one may have so much that others find no room; root may, but not in a container.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self._connections = limits.connections // 2
-        self._bytes = limits.body * 8
-        self._held: dict[int, list[int]] = {}
-        self._lock = threading.Lock()
-
-    def add(self, uid: int, connections: int, size: int) -> bool:
-        """Count what came (or, negative, went); False if that is too much."""
-        with self._lock:
-            held = self._held.setdefault(uid, [0, 0])
-            held[0] += connections
-            held[1] += size
-            if held == [0, 0]:
-                del self._held[uid]
-            return uid == 0 or (held[0] <= self._connections and held[1] <= self._bytes)
-
-
 class _Channel(HTTPChannel):
     """A connection, its peer read from the kernel when it was accepted."""
 
@@ -259,7 +222,7 @@ class _Server:
     channel_class: type[HTTPChannel] = _Channel
     draining = False
     limits: Limits
-    shares: _Shares
+    shares: Shares
 
     def maintenance(self: Any, now: float) -> None:
         """Close connections that are silent, or that take too long for one request."""
@@ -298,7 +261,7 @@ class Listener:
             sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
         )
         self._server.limits = limits
-        self._server.shares = _Shares(limits)
+        self._server.shares = Shares(limits)
         self._stopped = False
         self._turned = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="legerd-listener", daemon=True)

@@ -14,6 +14,7 @@ from typing import Any
 from legerd import server
 from legerd.api import make_app
 from legerd.audit import AuditLog
+from legerd.limits import Limits
 from legerd.local import LocalCallers
 from legerd.policy import PolicyFile
 from legerd.service import Service
@@ -108,7 +109,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, limits: server.Limits | None = None) -> Iterator[Served]:
+def serve(folder: Path, limits: Limits | None = None) -> Iterator[Served]:
     """A server with an empty vault, its files in `folder`."""
     path = folder / "s"
     listening = socket.socket(socket.AF_UNIX)
@@ -118,7 +119,7 @@ def serve(folder: Path, limits: server.Limits | None = None) -> Iterator[Served]
     vault = MemoryVault()
     callers = LocalCallers(PolicyFile(folder / "policy.yaml"), "host.example")
     app = make_app(Service(vault, audit), callers)
-    listener = server.Listener(listening, app, limits or server.Limits())
+    listener = server.Listener(listening, app, limits or Limits())
     listener.start()
     held = listening.dup()  # as systemd holds it
     try:

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -15,10 +16,12 @@ from typing import Any
 
 import pytest
 
-from legerd import server
+from legerd import limits, server
 from tests.legerd.served import HEADERS, LIST, Served, body, request, serve, status
 
 CANARY = b"c4n4ry"
+ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT, ROOT / "lib", ROOT / "generator")
 
 
 @pytest.mark.parametrize("size", [150 << 10, 600 << 10, 4 << 20])
@@ -55,7 +58,7 @@ def record_opened() -> list[str]:
 
 
 def test_a_body_above_the_limit_is_refused(tmp_path: Path) -> None:
-    with serve(tmp_path, server.Limits(body=1000)) as served:
+    with serve(tmp_path, limits.Limits(body=1000)) as served:
         exact = json.dumps({"Name": "a" * (1000 - len('{"Name": ""}'))}).encode()
         assert len(exact) == 1000
         assert served.request("POST", "/api/info", exact)[0] == 404
@@ -84,7 +87,7 @@ def test_silent_and_slow_clients_hold_up_nobody(served: Served) -> None:
 
 
 def test_who_takes_too_long_is_cut_off(tmp_path: Path) -> None:
-    with serve(tmp_path, server.Limits(request_seconds=0.3, idle_seconds=1)) as served:
+    with serve(tmp_path, limits.Limits(request_seconds=0.3, idle_seconds=1)) as served:
         with socket.socket(socket.AF_UNIX) as dripping, socket.socket(socket.AF_UNIX) as silent:
             silent.connect(str(served.path))
             dripping.connect(str(served.path))
@@ -104,7 +107,7 @@ def cut_off(connection: socket.socket) -> bool:
 
 
 def test_nobody_but_root_may_fill_a_listener() -> None:
-    shares = server._Shares(server.Limits(body=10, connections=4))
+    shares = limits.Shares(limits.Limits(body=10, connections=4))
     assert shares.add(1000, 1, 0)
     assert shares.add(1000, 1, 80)
     assert not shares.add(1000, 1, 0)
@@ -114,6 +117,19 @@ def test_nobody_but_root_may_fill_a_listener() -> None:
     assert shares.add(0, 100, 1000)
     assert shares.add(1000, -2, -81)
     assert shares._held.keys() == {1001, 0}
+
+
+def test_connections_stay_below_the_descriptors() -> None:
+    script = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))
+from legerd.limits import most_connections
+print(most_connections(), resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    command = [sys.executable, "-c", script]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, FOLDERS))}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "100 (400, 400)"
 
 
 def test_what_is_answered_or_gone_is_not_counted(served: Served) -> None:
