@@ -108,6 +108,9 @@ class _Reader:
             self.texts[name] = (self.tree.path / path).read_bytes().decode()
         except UnicodeDecodeError:
             self._fault(path, "not UTF-8 text")
+        else:
+            if "\0" in self.texts[name]:
+                self._fault(path, "a binary file")
 
     def _fault(self, path: str, message: str) -> None:
         self.faults.append(Fault(self.deployment, message, path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -157,6 +157,7 @@ def _expanded(
         scope.data / deployment.name,
     )
     faults = [fault for fault in result.faults if not _is_link(fault.file, expanded)]
+    faults += _files_in_files(deployment.name, expanded)
     if faults:
         raise FaultsError(at_origin(fault, origins) for fault in faults)
     for path, changes in result.changes.items():
@@ -165,6 +166,15 @@ def _expanded(
             expanded[path] = File.of(text.encode(), expanded[path].mode)
     warnings = (fault for fault in result.warnings if not _is_link(fault.file, expanded))
     return Finished(expanded, origins, tuple(at_origin(fault, origins) for fault in warnings))
+
+
+def _files_in_files(name: str, files: Mapping[str, File]) -> Iterator[Fault]:
+    """What a template or a bundle became has the name of a folder."""
+    for path in files:
+        parts = path.split("/")
+        for count in range(1, len(parts)):
+            if (folder := "/".join(parts[:count])) in files:
+                yield Fault(name, f"{folder} is a file, and {path} needs it as a folder", folder)
 
 
 def at_origin(fault: Fault, origins: Mapping[str, Origin]) -> Fault:
