@@ -7,6 +7,7 @@ users/ nor drop-ins for a whole type reach what is deployed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -22,20 +23,18 @@ _MAX_BYTES = 1 << 20
 def find(scope: Scope) -> dict[str, Path]:
     """The host's own quadlets by name, as quadlet finds them: the first folder wins."""
     found: dict[str, Path] = {}
-    for folder in scope.quadlet_folders:
-        for path in _files(folder, skip=_skipped(scope, folder)):
-            if quadlet.is_quadlet(path.name) and not path.name.startswith("."):
-                found.setdefault(path.name, path)
+    for path in _host_files(scope):
+        if quadlet.is_quadlet(path.name) and not path.name.startswith("."):
+            found.setdefault(path.name, path)
     return found
 
 
 def dropins(scope: Scope) -> dict[str, list[str]]:
     """The host's drop-ins by what they are for: a quadlet's name, or a type of them."""
     found: dict[str, list[str]] = {}
-    for folder in scope.quadlet_folders:
-        for path in _files(folder, skip=_skipped(scope, folder)):
-            if target := sources.dropin_target(str(path)):
-                found.setdefault(target, []).append(str(path))
+    for path in _host_files(scope):
+        if target := sources.dropin_target(str(path)):
+            found.setdefault(target, []).append(str(path))
     return found
 
 
@@ -63,23 +62,30 @@ def adoptable(scope: Scope, found: Mapping[str, Path], names: Collection[str]) -
     return (*kept, *(Path(path) for item in kept for path in extras.get(item.name, ())))
 
 
-def _skipped(scope: Scope, folder: Path) -> Path | None:
-    """users/ below /etc/containers/systemd is for user managers only."""
-    return folder / "users" if scope.name == "system" else None
+def _host_files(scope: Scope) -> Iterator[Path]:
+    """Every file of the host's own quadlet folders, in the order in which they count."""
+    for folder in scope.quadlet_folders:
+        yield from _files(scope, folder, {os.path.realpath(folder)})
 
 
-def _files(folder: Path, skip: Path | None) -> Iterator[Path]:
+def _files(scope: Scope, folder: Path, seen: set[str]) -> Iterator[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError:
         return
     for path in entries:
-        if path == skip:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            yield from _files(path, None)
-        else:
+        if not path.is_dir():
             yield path
+        elif not _is_anothers(scope, path) and (real := os.path.realpath(path)) not in seen:
+            seen.add(real)
+            yield from _files(scope, path, seen)
+
+
+def _is_anothers(scope: Scope, folder: Path) -> bool:
+    """users/ is for user managers only, a number below it for one user's."""
+    if scope.name == "system":
+        return folder.name == "users" and folder.parent in scope.quadlet_folders
+    return folder.parent.name == "users" and folder.name.isdecimal()
 
 
 def _read(path: Path) -> bytes:

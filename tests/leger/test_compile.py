@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from leger import compile as compiling
+from leger import hostfolders
 from leger.errors import LegerError
 from leger_generator import plan
 from repositories import FIXTURES, content, place, shown
@@ -119,6 +120,29 @@ def test_what_a_tree_refers_to_on_the_host_resolves_and_is_not_taken(prepared, c
     assert shown(result.faults) == []
     assert set(result.files) == {"a.service"}
     assert len(result.search) == 1
+
+
+def test_the_hosts_folders_are_read_as_quadlet_reads_them(scope, tmp_path):
+    system, linked = scope.quadlet_folders[1], tmp_path / "linked"
+    place(system / "a.container", "")
+    place(system / "deep/b.container", "")
+    place(system / "users/c.container", "")
+    place(linked / "d.container", "")
+    (system / "link").symlink_to(linked)
+    (linked / "ring").symlink_to(system)
+    place(scope.quadlet_folders[0] / "a.container", "")
+    found = hostfolders.find(scope)
+    assert sorted(found) == ["a.container", "b.container", "d.container"]
+    assert found["a.container"].parent == scope.quadlet_folders[0]
+
+
+def test_a_user_has_the_users_folder_without_the_other_users(scope, tmp_path):
+    users = tmp_path / "users"
+    place(users / "1000/a.container", "")
+    place(users / "1001/b.container", "")
+    place(users / "c.container", "")
+    own = replace(scope, name="user", quadlet_folders=(users / "1000", users))
+    assert sorted(hostfolders.find(own)) == ["a.container", "c.container"]
 
 
 def test_a_quadlet_of_the_host_keeps_its_name_until_it_is_adopted(prepared, compiled, scope):
