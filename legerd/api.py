@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
 _FOREIGN = "/ foreign"
+#: Reading JSON costs seconds in the worst case: nobody who may do nothing can ask for that.
+MAX_BODY_WITHOUT_RULES = 64 << 10
 
 Environment = dict[str, Any]
 Identify = Callable[[Environment], Caller]
@@ -200,7 +202,10 @@ def _answer(
         return _plain(403, "access denied")
     try:
         caller = identify(environ)
-        result = call(service, caller, wire.decode(environ["wsgi.input"].read(), kind))
+        body = environ["wsgi.input"].read()
+        if len(body) > MAX_BODY_WITHOUT_RULES and not caller.rules:
+            return _plain(413, "request body too large")
+        result = call(service, caller, wire.decode(body, kind))
     except IdentityError:
         return _plain(500, "unable to identify caller")
     except wire.BadRequestError:

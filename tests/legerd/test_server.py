@@ -69,6 +69,17 @@ def test_a_body_above_the_limit_is_refused(tmp_path: Path) -> None:
         assert status(served.raw(request(b"X: " + b"x" * 70_000))) == 431
 
 
+def test_who_may_do_nothing_sends_little(tmp_path: Path) -> None:
+    large = b'{"Name":"a","x":"' + b"x" * (64 << 10) + b'"}'
+    (tmp_path / "policy.yaml").write_text("nobody may do anything")
+    with serve(tmp_path) as served:
+        assert served.request("POST", "/api/info", b'{"Name":"a"}')[0] == 403
+        answer = served.request("POST", "/api/info", large)
+        assert answer[:2] == (413, b"request body too large\n")
+        served.policy.write_text("rules: []")
+        assert served.request("POST", "/api/info", large)[0] == 404
+
+
 def test_silent_and_slow_clients_hold_up_nobody(served: Served) -> None:
     slow = []
     for number in range(600):
