@@ -26,6 +26,7 @@ _MANAGER = b"org.freedesktop.systemd1.Manager"
 _UNIT = b"org.freedesktop.systemd1.Unit"
 _SERVICE = b"org.freedesktop.systemd1.Service"
 _METHODS = {"start": b"StartUnit", "stop": b"StopUnit", "restart": b"RestartUnit"}
+_QUEUED_SECONDS = 180.0
 _STOPPED_WITH = (
     b"RequiredBy",
     b"RequisiteOf",
@@ -92,6 +93,7 @@ class Manager(Protocol):
     def run(self, jobs: Sequence[tuple[str, str]], timeout: float) -> dict[str, str]:
         """Queue the jobs (start | stop | restart, unit) in order, wait for all, `timeout` seconds.
 
+        The time counts from when the last unit began: one may wait for others, within a limit.
         Maps each unit to its job's result (done, failed, dependency, timeout, canceled, skipped,
         ...), "unfinished" after `timeout`, or "refused: REASON".
         """
@@ -204,12 +206,19 @@ class _Bus:
             except Exception as error:  # noqa: BLE001 - each reason is told, none ends the switch
                 results[name] = f"refused: {_reason(error)}"
         end = time.monotonic() + timeout
+        last = end + _QUEUED_SECONDS
         while True:
-            self._pump(waiting.keys(), min(1.0, max(0.0, end - time.monotonic())))
+            self._pump(waiting.keys(), 1.0)
             done = {job for job in waiting if job in self._removed}
             results |= {waiting.pop(job): self._removed.pop(job) for job in done}
             if not waiting or time.monotonic() >= end:
                 return results | dict.fromkeys(waiting.values(), "unfinished")
+            if self._is_queued(waiting.values()):
+                end = min(last, time.monotonic() + timeout)
+
+    def _is_queued(self, names: Iterable[str]) -> bool:
+        """Whether a unit has not begun yet, because it waits for something else (the network)."""
+        return any(state.active in ("inactive", "failed") for state in self.states(names).values())
 
     def queue(self, verb: str, name: str) -> None:
         try:

@@ -11,8 +11,10 @@ from leger import deploying, generation, yamlfile
 from leger.cli import host, output
 from leger.deploying import Options, Outcome
 from leger.deployment import Deployment, definitions, load, load_all
-from leger.errors import ConfigError, UsageError
+from leger.errors import ConfigError, LegerError, UsageError
+from leger.judge import InterruptedSwitchError
 from leger.scope import Scope
+from leger.switch import Host
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,9 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _install(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
-        wanted = _wanted(locked.scope, options)
-        _tell(deploying.deploy(locked, [wanted], _options(options)), [wanted.name], options)
-    return 0
+        return _deploy(locked, _wanted(locked.scope, options), options)
 
 
 def _update(options: argparse.Namespace) -> int:
@@ -38,8 +38,25 @@ def _update(options: argparse.Namespace) -> int:
         known = load_all(locked.scope)
         if options.name and options.name not in known:
             raise UsageError(f"there is no deployment {options.name}", hint="leger deploy list")
-        for name in [options.name] if options.name else sorted(known):
-            _tell(deploying.deploy(locked, [known[name]], _options(options)), [name], options)
+        if options.name:
+            return _deploy(locked, known[options.name], options)
+        return max((_try(locked, known[name], options) for name in sorted(known)), default=0)
+
+
+def _try(locked: Host, deployment: Deployment, options: argparse.Namespace) -> int:
+    """Deploy one of many; what is wrong with it does not hold back the others."""
+    try:
+        return _deploy(locked, deployment, options)
+    except InterruptedSwitchError:
+        raise
+    except LegerError as error:
+        output.error(error)
+        return error.exit_code
+
+
+def _deploy(locked: Host, deployment: Deployment, options: argparse.Namespace) -> int:
+    outcome = deploying.deploy(locked, [deployment], _options(options))
+    _tell(outcome, [deployment.name], options)
     return 0
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from leger import disk, systemd
-from leger.cli import output
-from leger.errors import CancelledError, NotAuthorisedError
+from leger.cli import output, service
+from leger.errors import CancelledError
 from leger.scope import Scope
 from leger.switch import Host
 
@@ -21,10 +20,7 @@ def scope(*, user: bool) -> Scope:
 @contextlib.contextmanager
 def changing(*, user: bool) -> Iterator[Host]:
     """The host, locked for this command; another command is waited for, and that is said."""
-    if not user and os.getuid() != 0:
-        raise NotAuthorisedError(
-            "the system's deployments are root's", hint="use sudo, or leger --user for your own"
-        )
+    service.authorise(user=user)
     where = scope(user=user)
     with contextlib.ExitStack() as stack:
         try:

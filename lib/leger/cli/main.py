@@ -40,6 +40,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     if options.changes and not inside:
         from leger.cli import service
 
+        service.authorise(user=options.user)
         if service.is_possible():
             return service.run_inside(given, user=options.user)
     module = importlib.import_module(f"leger.cli.{options.module}")

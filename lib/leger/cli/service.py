@@ -11,8 +11,17 @@ from pathlib import Path
 
 from leger import processes
 from leger.cli import output
+from leger.errors import NotAuthorisedError
 
 _KEPT = ("LANG", "LC_ALL", "SUDO_UID", "SSH_AUTH_SOCK", "HOME", "PATH", "TERM", "NO_COLOR")
+
+
+def authorise(*, user: bool) -> None:
+    """Refuse early, with a hint, what systemd and the file system would refuse anyway."""
+    if not user and os.getuid() != 0:
+        raise NotAuthorisedError(
+            "the system's deployments are root's", hint="use sudo, or leger --user for your own"
+        )
 
 
 def is_possible() -> bool:
