@@ -194,12 +194,8 @@ def _answer(
 ) -> bottle.HTTPResponse:
     """One call: setec's checks in setec's order, then the service."""
     environ = bottle.request.environ
-    if environ["REQUEST_METHOD"] != "POST":
-        return _plain(400, "only POST requests allowed")
-    if environ.get("CONTENT_TYPE") != "application/json":
-        return _plain(400, "request body must be json")
-    if environ.get("HTTP_SEC_X_TAILSCALE_NO_BROWSERS") != "setec":
-        return _plain(403, "access denied")
+    if refusal := _refusal(environ):
+        return _plain(*refusal)
     try:
         caller = identify(environ)
         body = environ["wsgi.input"].read()
@@ -216,6 +212,17 @@ def _answer(
         status, text = STATUSES[type(error)]
         return _plain(status, text)
     return bottle.HTTPResponse(result.encode(), 200, {"Content-Type": "application/json"})
+
+
+def _refusal(environ: Environment) -> tuple[int, str] | None:
+    """What is wrong with a call before anybody asks who makes it."""
+    if environ["REQUEST_METHOD"] != "POST":
+        return 400, "only POST requests allowed"
+    if environ.get("CONTENT_TYPE") != "application/json":
+        return 400, "request body must be json"
+    if environ.get("HTTP_SEC_X_TAILSCALE_NO_BROWSERS") != "setec":
+        return 403, "access denied"
+    return None
 
 
 def _page() -> bottle.HTTPResponse:
