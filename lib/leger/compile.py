@@ -271,6 +271,7 @@ class Compiler:
             return secretrefs.Found(())
         keys = {name: item.author.required(name) for name in item.deployment.secrets}
         keys |= {name: wanted.required for name, wanted in item.author.secrets.items()}
+        self.faults += kube.faults(source, item.tree)
         return secretrefs.of_kube(source, kube.texts(source, item.tree), keys)
 
     def _emit(self, made: units_.Rendered) -> None:

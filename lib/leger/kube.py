@@ -6,22 +6,41 @@ from collections.abc import Iterator, Mapping
 
 from leger import yamlfile
 from leger.errors import ConfigError
-from leger.model import Tree
+from leger.model import Fault, Tree
 from leger.relative import joined
-from leger.sources import Source
+from leger.sources import Located, Source
 from leger.unitfile import words
 from leger.yamlfile import Node
 
 
 def texts(source: Source, tree: Tree) -> dict[str, bytes]:
     """The YAML files that the .kube `source` plays, by their path in the tree."""
-    found: dict[str, bytes] = {}
+    return {
+        path: (tree.path / path).read_bytes()
+        for _, path in _files(source, tree)
+        if _is_readable(tree, path)
+    }
+
+
+def faults(source: Source, tree: Tree) -> Iterator[Fault]:
+    """YAML files that are no files, or too large to be looked into."""
+    for place, path in _files(source, tree):
+        if not _is_readable(tree, path):
+            limit = yamlfile.MAX_BYTES >> 20
+            yield source.fault(place, f"{path} is not a file of at most {limit} MiB")
+
+
+def _files(source: Source, tree: Tree) -> Iterator[tuple[Located, str]]:
     for place in source.named("Kube", "Yaml"):
         for word in words(place.setting.value):
             path = joined(source.folder, word) or ""
             if path in tree.files:
-                found[path] = (tree.path / path).read_bytes()
-    return found
+                yield place, path
+
+
+def _is_readable(tree: Tree, path: str) -> bool:
+    file = tree.path / path
+    return file.is_file() and file.stat().st_size <= yamlfile.MAX_BYTES
 
 
 def images(found: Mapping[str, bytes], tree: Tree) -> tuple[str, ...]:

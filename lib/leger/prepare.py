@@ -112,6 +112,8 @@ def read_author(deployment: Deployment, files: Mapping[str, File]) -> Author:
     file = files.get(authors.FILE)
     if file is None:
         return Author()
+    if file.is_link:
+        raise FaultsError([Fault(deployment.name, "must be a file, not a link", authors.FILE)])
     try:
         return Author.parse(yamlfile.parse(file.read(), authors.FILE))
     except ConfigError as error:

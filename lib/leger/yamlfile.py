@@ -136,7 +136,9 @@ def parse(data: bytes, source: str) -> Node:
 
 
 def parse_all(data: bytes, source: str) -> tuple[Node, ...]:
-    """Every YAML document in `data`."""
+    """Every YAML document in `data` (at most 1 MiB)."""
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{source}: larger than {MAX_BYTES >> 20} MiB")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -148,6 +148,30 @@ CASES = {
         {"k.kube": "[Kube]\nYaml=k.yaml\n"},
         "web: k.kube:2: k.yaml is not in the repository",
     ),
+    "a YAML that is a link to a folder": (
+        {"k.kube": "[Kube]\nYaml=k.yaml\n", "k.yaml": "-> d", "d/x": "1"},
+        "web: k.kube:2: k.yaml is not a file of at most 1 MiB",
+    ),
+    "a huge YAML": (
+        {"k.kube": "[Kube]\nYaml=k.yaml\n", "k.yaml": "#" * (2 << 20)},
+        "web: k.kube:2: k.yaml is not a file of at most 1 MiB",
+    ),
+    "an author's file that is a link": (
+        {"a.container": IMAGE, ".leger.yaml": "-> a.container"},
+        "web: .leger.yaml: must be a file, not a link",
+    ),
+    "a huge author's file": (
+        {"a.container": IMAGE, ".leger.yaml": "#" * (2 << 20)},
+        "web: .leger.yaml: larger than 1 MiB",
+    ),
+    "a template that becomes a folder's name": (
+        {"a.container": IMAGE, "conf.j2": "x", "conf/x": "1"},
+        "web: conf: conf is a file, and conf/x needs it as a folder",
+    ),
+    "a binary plain unit": (
+        {"a.container": IMAGE, "b.service": "[Service]\n\0\n"},
+        "web: b.service: a binary file",
+    ),
     "a missing file": (
         {"web.container": f"{IMAGE}EnvironmentFile=./web.env\n"},
         "web: web.container:3: web.env is not in the repository, and not on this host",
