@@ -8,7 +8,7 @@ import os
 import time
 
 from leger_hook.http import connect, request
-from leger_hook.outcomes import BrokenOff, Failure, Unreachable, say
+from leger_hook.outcomes import BrokenOff, Failure, NotReached, Unreachable, say
 from leger_hook.secrets import TAG, Answer, Stored, base64
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ def _ask(path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes
 
 
 def go_on_without_legerd(options: Options, stored: Mapping[str, Stored], why: str) -> None:
-    """Warn if all is here already; else Failure."""
+    """Warn if all is here already; else NotReached."""
     lacking = {
         part.secret
         for part in options.parts
@@ -82,7 +82,7 @@ def go_on_without_legerd(options: Options, stored: Mapping[str, Stored], why: st
         lacking, reason = set(options.secrets), "the deployment wants it fresh"
     mend = "run: systemctl status legerd.socket legerd.service"
     if lacking:
-        raise Failure(
+        raise NotReached(
             *(
                 f"secret {name}: legerd cannot be reached ({why}) and {reason}; {mend}"
                 for name in sorted(lacking)

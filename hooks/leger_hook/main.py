@@ -4,7 +4,9 @@
 
 NAME is a Podman secret; SECRET/KEY is one key of a Kubernetes Secret that is composed here for a
 .kube. VERSION is a last part of digits. --fresh refuses to go on with old values while legerd is
-out of reach; --user means the user's podman.socket and manager.
+out of reach; --user means the user's podman.socket and manager. In a unit with User= it runs as
+that user, with the users' socket of legerd and that user's Podman, like podman itself there.
+--retry alone is what leger-retry.service runs: see waiting.py.
 
 Runs as ExecStartPre=, may run twice, and beside others of its kind. What Podman holds is read by
 one `podman secret inspect`; most modules are imported while that works. Labels are believed only
@@ -25,7 +27,7 @@ import time
 
 from leger_hook.inspection import Inspection
 from leger_hook.options import Options
-from leger_hook.outcomes import Failure, StoreSetAside, say
+from leger_hook.outcomes import Failure, NotReached, StoreSetAside, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ def main() -> int:
     """0: all secrets are there; 1: the lines on stderr say which is not, why, and what to do."""
     began = time.monotonic()
     sys.excepthook = give_up
+    if sys.argv[1:] == ["--retry"]:
+        from leger_hook.waiting import retry
+
+        return retry()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         options = Options(sys.argv[1:], os.environ, os.getuid())
@@ -50,6 +56,10 @@ def main() -> int:
     except Failure as failure:
         for line in failure.args:
             say("error", line)
+        if isinstance(failure, NotReached) and not options.user:
+            from leger_hook.waiting import note
+
+            note()
         return 1
     return 0
 

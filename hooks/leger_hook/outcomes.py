@@ -9,6 +9,10 @@ class Failure(Exception):  # noqa: N818 these are outcomes, not faults of the pr
     """Why the unit must not start: one line for each secret, each with what mends it."""
 
 
+class NotReached(Failure):
+    """The unit must not start because legerd was out of reach: it may when legerd is back."""
+
+
 class Unreachable(Exception):  # noqa: N818
     """legerd gave no answer that can be used."""
 

@@ -27,6 +27,7 @@ OUTSIDE_OF_THE_MODULES = {
     "/usr/lib/leger",
     "/usr/lib/systemd/system-generators/leger-generator",
     "/usr/lib/systemd/system-preset/90-leger.preset",
+    "/usr/lib/systemd/system/leger-retry.service",
     "/usr/lib/systemd/system/leger-settle.service",
     "/usr/lib/systemd/system/legerd-keygen.service",
     "/usr/lib/systemd/system/legerd-users.socket",

@@ -65,6 +65,30 @@ def test_legerd_down(machine: Machine) -> None:
     assert "run: systemctl status legerd" in status(machine, "new.service")
 
 
+def test_what_failed_for_want_of_legerd_starts_when_it_is_back(machine: Machine) -> None:
+    """T27; but not what somebody dealt with meanwhile."""
+    put(machine, "web/db", "value")
+    unit = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/true\n"
+    units = {"one.service": unit, "two.service": unit}
+    write(machine, Plan(units=units, hooks={name: ["db=web/db"] for name in units}))
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "stop", "legerd.socket", "legerd-users.socket", "legerd.service")
+    machine.run("systemctl", "mask", "--runtime", "legerd.socket", "legerd.service")
+    assert machine.run("systemctl", "start", *units, check=False).code != 0
+    assert machine.run("ls", "/run/leger/waiting").stdout.split() == list(units)
+    machine.run("systemctl", "reset-failed", "two.service")
+    machine.run("systemctl", "unmask", "--runtime", "legerd.socket", "legerd.service")
+    machine.run("systemctl", "start", "legerd.service")
+    end = time.monotonic() + 30
+    while time.monotonic() < end and show(machine, "one.service", "ActiveState") != {
+        "ActiveState": "active"
+    }:
+        time.sleep(0.2)
+    assert show(machine, "one.service", "ActiveState") == {"ActiveState": "active"}
+    assert show(machine, "two.service", "ActiveState") == {"ActiveState": "inactive"}
+    assert machine.run("ls", "/run/leger/waiting").stdout == ""
+
+
 def test_a_legerd_that_accepts_and_never_answers(machine: Machine) -> None:
     """T27: within its own deadline, far below the unit's TimeoutStartSec."""
     put(machine, "web/db", "value")
