@@ -12,6 +12,8 @@ from pathlib import Path
 
 PROGRAMS = ("mmdebstrap", "mkfs.ext4", "e2fsck", "fallocate", "cp", "mount", "nsenter", "tar")
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 8 << 30
 
 
 class MachineError(Exception):
@@ -106,3 +108,14 @@ def _backing(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
+
+
+def memory_suffices() -> bool:
+    """Whether throw-away disks can lie in memory, where nobody waits for the host's disk."""
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return MEMORY.is_dir() and min(available, shutil.disk_usage(MEMORY).free) > MEMORY_NEEDED
+
+
+def memory_disk(name: str) -> Path:
+    """Where the disk of a machine lies that is kept in memory."""
+    return MEMORY / f"leger-machine-{name}.ext4"

@@ -19,7 +19,17 @@ from typing import IO, Self
 
 from machine import transfer
 from machine.command import PATH, CommandError, Result, service, text
-from machine.host import MachineError, cache, copy_sparse, loop_devices, program, why_not
+from machine.host import (
+    MachineError,
+    cache,
+    copy_sparse,
+    locked,
+    loop_devices,
+    memory_disk,
+    memory_suffices,
+    program,
+    why_not,
+)
 from machine.image import base_image, remove_stale
 from machine.installed import installed_image
 from machine.power import Power
@@ -63,9 +73,10 @@ class Machine:
         if image is None:
             image = installed_image(suite) if installed else base_image(suite)
         collect()
+        in_memory = not name and memory_suffices()
         name = name or f"{suite}-{os.getpid()}-{next(_numbers)}"
         machine = cls(name, hostname=hostname, share=share)
-        machine._create(image)
+        machine._create(image, in_memory)
         try:
             machine._expect_running()
         except BaseException:
@@ -87,21 +98,25 @@ class Machine:
     @property
     def disk(self) -> Path:
         """The image that this machine runs on."""
-        return self._folder / "disk.ext4"
+        return (self._folder / "disk.ext4").resolve()
 
     @property
     def log(self) -> str:
         """What the start and the spawned commands wrote to stderr."""
         return (self._folder / "log").read_text(errors="replace")
 
-    def _create(self, image: Path) -> None:
-        try:
-            self._folder.mkdir(parents=True)
-        except FileExistsError as error:
-            raise MachineError(f"{self.name}: there is such a machine already") from error
-        self._owner = (self._folder / "owner").open("w")
-        fcntl.flock(self._owner, fcntl.LOCK_EX)
-        _live[self.name] = self
+    def _create(self, image: Path, in_memory: bool) -> None:
+        with locked(cache() / "run.lock"):  # so that nobody collects it before it has an owner
+            try:
+                self._folder.mkdir(parents=True)
+            except FileExistsError as error:
+                raise MachineError(f"{self.name}: there is such a machine already") from error
+            self._owner = (self._folder / "owner").open("w")
+            fcntl.flock(self._owner, fcntl.LOCK_EX)
+            _live[self.name] = self
+        if in_memory:
+            disk = memory_disk(self.name)
+            (self._folder / "disk.ext4").symlink_to(disk)
         (self._folder / "root").mkdir()
         options = {"hostname": self.hostname, "share": str(self.share or "")}
         (self._folder / "options").write_text(json.dumps(options))
@@ -188,7 +203,7 @@ class Machine:
         if self._process is not None:
             self._process.wait(30)
             self._process = None
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while loop_devices(self.disk):
             if time.monotonic() > end:
                 raise MachineError(f"{self.name}: its loop device stays busy")
@@ -197,7 +212,10 @@ class Machine:
     def drop(self) -> None:
         """End the machine and remove all of it; may be called twice."""
         _live.pop(self.name, None)
+        with suppress(MachineError, OSError):
+            self._power.cut()  # nobody needs what is not written yet
         self._off()
+        self.disk.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
         if self._owner is not None:
             self._owner.close()
@@ -370,11 +388,12 @@ def machines() -> Path:
 def collect() -> None:
     """Drop the machines whose process is gone, unless they were kept, and what builds left."""
     remove_stale()
-    for folder in machines().glob("*"):
-        if folder.name not in _live and not (folder / "kept").exists():
-            with suppress(OSError), (folder / "owner").open("w") as owner:
-                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                Machine(folder.name).drop()
+    with locked(cache() / "run.lock"):
+        for folder in machines().glob("*"):
+            if folder.name not in _live and not (folder / "kept").exists():
+                with suppress(OSError), (folder / "owner").open("w") as owner:
+                    fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    Machine(folder.name).drop()
 
 
 @atexit.register

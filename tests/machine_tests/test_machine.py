@@ -130,7 +130,8 @@ def test_nothing_is_left_of_a_dropped_machine(new_machine: Callable[..., Machine
     machine = new_machine("trixie")
     disk = machine.disk
     machine.drop()
-    assert not disk.parent.exists()
+    assert not disk.exists()
+    assert not (machines() / machine.name).exists()
     assert loop_devices(disk) == []
     machine.drop()
 
