@@ -10,10 +10,10 @@ whether and why machines cannot run here.
 """
 
 from machine.command import CommandError, Result
-from machine.host import MachineError, why_not
+from machine.host import MachineError, machines, why_not
 from machine.image import SUITES, base_image, quadlet_binary
 from machine.installed import installed_image
-from machine.machine import Machine, collect, machines
+from machine.machine import Machine, collect
 
 __all__ = [
     "SUITES",

@@ -28,6 +28,11 @@ def cache() -> Path:
     return folder
 
 
+def machines() -> Path:
+    """The folder of the machines that exist."""
+    return cache() / "run"
+
+
 def why_not() -> str:
     """Why machines cannot run here, in one line; empty if they can."""
     if os.geteuid() != 0:

@@ -25,6 +25,7 @@ from machine.host import (
     copy_sparse,
     locked,
     loop_devices,
+    machines,
     memory_disk,
     memory_suffices,
     program,
@@ -378,11 +379,6 @@ class Machine:
     def import_image(self, reference: str, user: str = "") -> None:
         """Make a container image of one static busybox, without a registry."""
         self.sh(f"{transfer.BUSYBOX_IMAGE} {shlex.quote(reference)}\n", user=user)
-
-
-def machines() -> Path:
-    """The folder of the machines that exist."""
-    return cache() / "run"
 
 
 def collect() -> None:
