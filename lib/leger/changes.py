@@ -137,6 +137,8 @@ class _Comparison:
         reasons = self.why | dict.fromkeys(gone, "removed")
         for name in stop:
             reasons.setdefault(name, "stops together with what changed")
+        for name in start:
+            reasons.setdefault(name, "a boot starts it now")
         return Changes(
             stop=tuple(reversed(self._ordered(stop))),
             networks=tuple(dict.fromkeys(self._networks())),

@@ -33,6 +33,8 @@ def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
     except LegerError:
         return []
     needed |= mounted()
+    for path in scope.store.glob(".*") if scope.store.is_dir() else ():
+        shutil.rmtree(path, ignore_errors=True)  # what a cut left half made or half removed
     unneeded = [path for path in _present(scope) if path.name not in needed]
     for path in unneeded:
         _remove(path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leger_generator.identity import is_same
 
 from leger import author as authors
-from leger import bindings, collect, generation, settle, switch, yamlfile
+from leger import bindings, collect, generation, keeping, settle, switch, yamlfile
 from leger.changes import Changes
 from leger.deployment import Deployment, definitions, dump, load
 from leger.errors import LegerError
@@ -49,8 +49,7 @@ class _Wanted:
     """A compiled set, together with the definitions that made it."""
 
     compiled: Compiled
-    definitions: Mapping[str, str] = field(default_factory=dict)
-    prepared: Mapping[str, Prepared] = field(default_factory=dict)
+    definitions: Mapping[str, str]
 
 
 def quadlet_binary() -> Path:
@@ -159,8 +158,22 @@ def _compile(
         quadlet=quadlet_binary(),
         adopt=fresh.keys() if options.adopt else (),
     )
+    faulty = {fault.deployment for fault in compiled.faults} - fresh.keys()
+    if old is not None and faulty and _were_faulty(host, kept, compiled, faulty):
+        compiled = keeping.keep(old.compiled, compiled, faulty)
     definitions = {name: dump(item.deployment).decode() for name, item in prepared.items()}
-    return _Wanted(compiled, definitions, prepared)
+    return _Wanted(compiled, definitions)
+
+
+def _were_faulty(
+    host: Host, kept: Mapping[str, Prepared], compiled: Compiled, faulty: Collection[str]
+) -> bool:
+    """Whether the faults of `faulty` have nothing to do with what is deployed now."""
+    from leger import compile as compiler
+
+    alone = compiler.compile_scope(host.scope, kept, quadlet=quadlet_binary())
+    known = {str(fault) for fault in alone.faults}
+    return all(str(fault) in known for fault in compiled.faults if fault.deployment in faulty)
 
 
 def _reopened(scope: Scope, old: Generation, without: Collection[str]) -> dict[str, Prepared]:

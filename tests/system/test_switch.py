@@ -276,3 +276,42 @@ def test_a_closed_terminal_does_not_stop_a_switch(deployed: Deployed) -> None:
     machine.sh("until systemctl is-active -q goes-on.service; do sleep 0.1; done")
     machine.sh("while test -e /var/lib/leger/switch.json; do sleep 0.1; done")
     assert json.loads(machine.run("leger", "status", "--json").stdout)["confirmed"] is True
+
+
+def test_another_podman_restarts_nothing(deployed: Deployed) -> None:
+    """Trap 12: the units' texts are made anew, which is no reason to touch what runs."""
+    machine = deployed.machine
+    deployed.install({"twelve.container": container()})
+    before = pid(machine, "systemd-twelve")
+    machine.run("touch", "/usr/libexec/podman/quadlet")
+    assert "was replaced" in machine.run("leger", "status").stderr
+    deployed.install({"twelve.container": container(), "README": "another commit\n"})
+    assert pid(machine, "systemd-twelve") == before
+    assert "was replaced" not in machine.run("leger", "status").stderr
+
+
+def test_a_deployment_that_became_faulty_does_not_hold_back_others(deployed: Deployed) -> None:
+    """Another podman refuses what the one before took: it stays as it was."""
+    machine = deployed.machine
+    deployed.install({"early.container": container()})
+    before = pid(machine, "systemd-early")
+    store = machine.run("leger", "status", "--json").stdout
+    assert "early.service" in store
+    machine.sh("cd /var/lib/leger/store/a-deployment-*; printf 'NoSuchKey=1\\n' >>early.container")
+    other = Deployed(machine, "other")
+    assert other.install({"late.container": container()})["start"] == ["late.service"]
+    assert pid(machine, "systemd-early") == before
+    assert active(machine, "early.service", "late.service") == ["active", "active"]
+    other.remove()
+
+
+def test_an_interrupt_after_the_first_stop_waits_for_the_end(deployed: Deployed) -> None:
+    machine = deployed.machine
+    deployed.install({"int.container": container()})
+    deployed.commit({"int.container": container("Environment=NEW=1", "ContainerName=int-new")})
+    argv = ("leger", "deploy", "update", deployed.name)
+    command = f"timeout -s INT 30 {' '.join(argv)} & until test -e /var/lib/leger/switch.json\n"
+    machine.sh(f"{command}do sleep 0.01; done; kill -INT $!; wait $! || true")
+    machine.sh("while test -e /var/lib/leger/switch.json; do sleep 0.1; done")
+    assert "NEW=1" in machine.run("podman", "exec", "int-new", "env").stdout
+    assert json.loads(machine.run("leger", "status", "--json").stdout)["confirmed"] is True
