@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from machine import image
-from machine.host import MachineError, cache, call, locked
+from machine.host import MachineError, cache, call, copy_sparse, locked
 
 if TYPE_CHECKING:
     from machine.machine import Machine
@@ -99,7 +99,9 @@ def _install(suite: str, sources: Path, result: Path) -> None:
         machine.stop()
         _check(machine.disk)
         call("fallocate", "--dig-holes", machine.disk, timeout=300)
-        machine.disk.replace(result)
+        partial = result.with_suffix(".new")  # the disk may lie on another file system
+        copy_sparse(machine.disk, partial)
+        partial.replace(result)
 
 
 def _check(disk: Path) -> None:
