@@ -26,7 +26,7 @@ from leger.author import Author
 from leger.config import Config
 from leger.deployment import Deployment
 from leger.errors import ConfigError
-from leger.faults import FaultsError
+from leger.faults import FaultsError, in_file
 from leger.model import Fault, Tree
 from leger.scope import Scope
 from leger.tree import File
@@ -117,7 +117,7 @@ def read_author(deployment: Deployment, files: Mapping[str, File]) -> Author:
     try:
         return Author.parse(yamlfile.parse(file.read(), authors.FILE))
     except ConfigError as error:
-        raise FaultsError([_fault(deployment, error)]) from error
+        raise FaultsError([in_file(deployment.name, authors.FILE, error)]) from error
 
 
 def _rendered(
@@ -203,10 +203,3 @@ def _texts(files: Mapping[str, File]) -> dict[str, str]:
 
 def _is_link(path: str, files: Mapping[str, File]) -> bool:
     return path in files and files[path].is_link
-
-
-def _fault(deployment: Deployment, error: ConfigError) -> Fault:
-    file, _, rest = str(error).partition(":")
-    line, _, message = rest.partition(":")
-    number = int(line) if line.isdigit() else 0
-    return Fault(deployment.name, message.strip() if number else rest, file, number, error.hint)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from leger import yamlfile
 from leger.errors import ConfigError
+from leger.faults import in_file
 from leger.model import Fault
 from leger.sources import Located, Source
 from leger.unitfile import words
@@ -69,7 +70,7 @@ def of_kube(source: Source, texts: Mapping[str, bytes], keys: Mapping[str, bool]
                     if reference.name.partition("/")[0] not in made
                 ]
         except ConfigError as error:
-            faults.append(_yaml_fault(source.deployment, path, error))
+            faults.append(in_file(source.deployment, path, error))
     whole = [reference for reference in references if "/" not in reference.name]
     faults += [
         Fault(
@@ -253,10 +254,3 @@ _READERS = {
     "secretRef": _whole_reference,
     "secret": _whole_reference,
 }
-
-
-def _yaml_fault(deployment: str, path: str, error: ConfigError) -> Fault:
-    rest = str(error).removeprefix(f"{path}:")
-    line, _, message = rest.partition(":")
-    number = int(line) if line.isdigit() else 0
-    return Fault(deployment, message.strip() if number else rest, path, number, error.hint)
