@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from machine import Machine, MachineError, base_image, installed_image, machines
@@ -84,7 +85,8 @@ def _shell(options: argparse.Namespace) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     for folder in sorted(machines().glob("*")):
-        print(folder.name, "on" if Machine.attach(folder.name).is_on() else "off")
+        with suppress(MachineError):  # one that is just being dropped
+            print(folder.name, "on" if Machine.attach(folder.name).is_on() else "off")
     print(f"images and machines are in {cache()}", file=sys.stderr)
 
 
