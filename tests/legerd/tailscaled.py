@@ -30,6 +30,19 @@ def whois(*rules: object, tags: list[str] | None = None, login: str = "user@exam
     }
 
 
+def status(*addresses: str, name: str = "box1.tail1234.ts.net.", **changes: Any) -> Any:
+    """A node that runs with `addresses`; without any, one that is not on a tailnet."""
+    this = {"ID": "n1", "HostName": "box1", "DNSName": name, "OS": "linux", "UserID": 2**60}
+    return {
+        "Version": "1.103.0",
+        "BackendState": "Running" if addresses else "NeedsLogin",
+        "TailscaleIPs": list(addresses) or None,
+        "Self": {**this, "TailscaleIPs": list(addresses) or None, "Online": True, **changes},
+        "CurrentTailnet": {"Name": "example.com"} if addresses else None,
+        "Peer": None,
+    }
+
+
 class Tailscaled(socketserver.ThreadingUnixStreamServer):
     """Answers every address with `answer`; None is 404."""
 
@@ -39,6 +52,7 @@ class Tailscaled(socketserver.ThreadingUnixStreamServer):
     def __init__(self, path: Path) -> None:
         self.answer: Any = whois(EVERYTHING)
         self.asked: list[str] = []
+        self.state: Any = status()
         super().__init__(str(path), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -52,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if self.headers["Host"] != "local-tailscaled.sock" or self.headers["Origin"]:
             self._answer(403, b"bad host", "text/plain")
+        elif url.path == "/localapi/v0/status":
+            self._answer(200, json.dumps(self.server.state).encode(), "application/json")
         elif url.path != "/localapi/v0/whois":
             self._answer(404, b"not found", "text/plain")
         elif self.server.answer is None:
