@@ -52,6 +52,4 @@ def bindings_without_use(world: World) -> Iterator[Fault]:
 
 
 def _disables_cgroups(value: str) -> bool:
-    arguments = unitfile.words(value)
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return "--cgroups=disabled" in arguments or ("--cgroups", "disabled") in pairs
+    return "disabled" in unitfile.options(unitfile.words(value), "--cgroups")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from leger.model import Fault
 from leger.sources import Located, Source
-from leger.unitfile import words
+from leger.unitfile import options, words
 
 _PORT = re.compile(
     r"(?:(?:(?P<ip>\[[0-9a-fA-F:]+\]|[0-9.]+):)?(?P<host>[0-9]*(?:-[0-9]+)?):)?"
@@ -137,12 +137,8 @@ def _texts(source: Source) -> Iterator[tuple[Located, str]]:
         for word in words(place.setting.value):
             yield place, word
     for place in source.values(source.section, "PodmanArgs"):
-        arguments = iter(words(place.setting.value))
-        for argument in arguments:
-            if argument in ("-p", "--publish"):
-                yield place, next(arguments, "")
-            elif argument.startswith(("--publish=", "-p=")):
-                yield place, argument.partition("=")[2]
+        for text in options(words(place.setting.value), "-p", "--publish"):
+            yield place, text
 
 
 def _address(text: str) -> str:

@@ -12,7 +12,7 @@ from leger.errors import ConfigError
 from leger.faults import in_file
 from leger.model import Fault
 from leger.sources import Located, Source
-from leger.unitfile import words
+from leger.unitfile import options, words
 from leger.yamlfile import Node
 
 _OPTIONS = ("source", "type", "target", "uid", "gid", "mode")
@@ -144,20 +144,16 @@ def _specifications(source: Source) -> Iterator[tuple[Located, str]]:
         for word in words(place.setting.value):
             yield place, word
     for place in source.values(source.section, "PodmanArgs"):
-        arguments = iter(words(place.setting.value))
-        for argument in arguments:
-            if argument == "--secret":
-                yield place, next(arguments, "")
-            elif argument.startswith("--secret="):
-                yield place, argument.removeprefix("--secret=")
+        for specification in options(words(place.setting.value), "--secret"):
+            yield place, specification
 
 
 def _parse(specification: str) -> tuple[str, tuple[str, str] | None]:
     """The name in one --secret specification, or what is wrong with it and the hint."""
-    name, *options = specification.split(",")
+    name, *settings = specification.split(",")
     if "=" in name:
-        name, options = "", [name, *options]
-    for option in options:
+        name, settings = "", [name, *settings]
+    for option in settings:
         key, _, value = option.partition("=")
         if wrong := _wrong_option(key, value):
             return "", wrong

@@ -7,7 +7,7 @@ for byte but for the settings that `replaced` changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 _SPACE = " \t\r\n"
@@ -90,6 +90,15 @@ def words(value: str) -> list[str]:
             return found
         word, position = _word(value, position)
         found.append(word)
+
+
+def options(arguments: Iterable[str], *names: str) -> Iterator[str]:
+    """What follows each of the options `names` (--secret) as the next word or behind =."""
+    remaining = iter(arguments)
+    for argument in remaining:
+        name, equals, value = argument.partition("=")
+        if name in names:
+            yield value if equals else next(remaining, "")
 
 
 def _word(value: str, position: int) -> tuple[str, int]:
