@@ -51,7 +51,12 @@ def _supervise(
 ) -> None:
     deadline = time.monotonic() + limit
     children.hold_signal()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        journal.say(f"no child process: {error.strerror}: at work without a time limit")
+        generate(paths, folder, environ, deadline - limit * RESERVE, journal)
+        return
     if child == 0:
         _work(paths, folder, environ, deadline - limit * RESERVE, journal)
     status = children.wait(child, deadline)
@@ -71,8 +76,10 @@ def _work(
     except BaseException as error:  # noqa: BLE001 the child has nobody to hand it to
         journal.say(f"stopped: {_describe(error)}", ERROR)
     finally:
-        journal.close()
-        os._exit(0)
+        try:
+            journal.close()
+        finally:
+            os._exit(0)
 
 
 def generate(

@@ -99,9 +99,12 @@ def _run(
         )
     except OSError as error:
         raise RenderError(f"cannot be run: {error.strerror}") from error
-    if children.wait(child, deadline) is None:
+    status = children.wait(child, deadline)
+    if status is None:
         children.kill(child, group=True)
         raise RenderError("it did not end in time, killed")
+    if os.WIFSIGNALED(status):
+        raise RenderError(f"it was killed by signal {os.WTERMSIG(status)}")
 
 
 def _collect(folder: str, stores: list[str], identity: dict[str, object]) -> Rendered:
@@ -114,7 +117,7 @@ def _collect(folder: str, stores: list[str], identity: dict[str, object]) -> Ren
             links[path] = os.readlink(full)
         elif is_unit_name(path):
             text = files.read(full, _MAX_UNIT).decode(errors="replace")
-            if _source(text).startswith(trees):
+            if _source(text).startswith(trees) and _is_whole(text):
                 rendered.texts[path] = text
     for path, target in links.items():
         if is_link(path, target) and target.removeprefix("../") in rendered.texts:
@@ -133,6 +136,11 @@ def _source(text: str) -> str:
         if line.startswith("SourcePath="):
             return line.removeprefix("SourcePath=")
     return ""
+
+
+def _is_whole(text: str) -> bool:
+    """Whether quadlet got to the end of the unit: each has something to start."""
+    return text.endswith("\n") and "\nExecStart=" in text
 
 
 def _compare(plan: "Plan", rendered: Rendered, journal: "Journal") -> None:

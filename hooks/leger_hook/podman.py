@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 from leger_hook.decide import refuse_foreign
 from leger_hook.http import connect, quoted, request
@@ -65,7 +64,7 @@ class Podman:
             raise StoreSetAside("podman's secrets broke twice; run: podman secret ls") from error
         folder = folder_of(entry["Spec"]["Driver"])
         if folder:
-            drop_stale(os.path.dirname(folder), names)
+            drop_stale(folder, names)
             make_durable(folder)
 
     def _write(self, changes: Sequence[Change]) -> None:

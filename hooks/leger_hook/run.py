@@ -52,7 +52,7 @@ class Hook:
             with locked(own_lock(options.runtime)):
                 Podman(options).store(changes)
         else:
-            keep_names(stored[next(iter(stored))].folder)
+            keep_names(next(iter(stored.values())).folder)
 
     def _limit(self, seconds: float, error: Exception) -> None:
         """Raise `error`, wherever we are, when `seconds` have passed since the start."""

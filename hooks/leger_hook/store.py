@@ -73,10 +73,17 @@ def _names_of_others(path: str) -> set[str]:
     return set()
 
 
-def drop_stale(folder: str, names: Sequence[str]) -> None:
+def _metadata(values_folder: str) -> str:
+    """Podman's secrets.json; it lies elsewhere if its configuration moves the values' folder."""
+    return f"{os.path.dirname(values_folder)}/secrets.json"
+
+
+def drop_stale(values_folder: str, names: Sequence[str]) -> None:
     """Drop what a replace leaves behind where the value was lost: a second entry of the name."""
-    path = f"{folder}/secrets.json"
-    with locked(f"{folder}/secrets.lock"):
+    path = _metadata(values_folder)
+    if not os.path.exists(path):
+        return
+    with locked(f"{os.path.dirname(path)}/secrets.lock"):
         store = _parsed(path)
         current = store["nameToID"] if isinstance(store, dict) else {}
         stale = [
@@ -93,16 +100,16 @@ def drop_stale(folder: str, names: Sequence[str]) -> None:
 
 def make_durable(values_folder: str) -> None:
     """fsync both files of Podman's store and their folders; keep the names for `set_aside`."""
-    folder = os.path.dirname(values_folder)
     keep_names(values_folder)
-    names = ("secrets.json", os.path.basename(values_folder), "")
-    for path in (f"{values_folder}/secretsdata.json", *(f"{folder}/{name}" for name in names)):
-        sync(path)
+    values, metadata = f"{values_folder}/secretsdata.json", _metadata(values_folder)
+    for path in (values, values_folder, metadata, os.path.dirname(metadata)):
+        if os.path.exists(path):
+            sync(path)
 
 
 def keep_names(values_folder: str) -> None:
     """Keep a copy of what Podman knows but values, in case that it is lost: see `set_aside`."""
-    metadata = f"{os.path.dirname(values_folder)}/secrets.json"
+    metadata = _metadata(values_folder)
     with contextlib.suppress(OSError):
         if not os.path.exists(f"{metadata}.leger") or _is_newer(metadata):
             store = _parsed(metadata)
@@ -116,7 +123,7 @@ def _is_newer(path: str) -> bool:
 
 def replace(path: str, data: bytes) -> None:
     """Replace `path` as a whole, readable by its owner only."""
-    temporary = f"{path}.new"
+    temporary = f"{path}.{os.getpid()}"
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
         file.flush()

@@ -52,7 +52,7 @@ def replaced(host: Host, body: str, **overrides: Any) -> Path:
         },
     }
     host.units.write_bytes(encode(plan(1, **{**content, **overrides})))
-    binary.write_text(FAKE.replace("{body}", WEB + body))
+    binary.write_text(FAKE.replace("{body}", f"TREE={tree}\n{WEB}{body}"))
     return tree
 
 
@@ -89,7 +89,11 @@ BAD: Mapping[str, tuple[str, str]] = {
     "writes nothing": ("exit 0", "not made by the replaced quadlet"),
     "fails": ("exit 1", "not made by the replaced quadlet"),
     "hangs": ("sleep 60 & sleep 60", "did not end in time"),
-    "stops half way": ("printf half >$out/web.service; kill -9 $$", "not made by the replaced"),
+    "is killed": ("unit web.service $TREE/web.container; kill -9 $$", "killed by signal 9"),
+    "runs out of room": (
+        'printf "[Unit]\\nSourcePath=$TREE/web.container\\n[Serv" >$out/web.service',
+        "not made by the replaced quadlet",
+    ),
 }
 
 
