@@ -62,7 +62,7 @@ Serve = Callable[[socket.socket, Node], server.Listener]
 
 
 class Follower:
-    """Keeps one listener per address of the node; `serve` makes them, on `port`."""
+    """Keeps one listener per address of the node; `serve` makes them, on `port` (0: none)."""
 
     def __init__(self, tailscaled: LocalApi, port: int, serve: Serve) -> None:
         self._tailscaled = tailscaled
@@ -80,12 +80,14 @@ class Follower:
 
     def start(self) -> None:
         """Begin to follow."""
-        self._thread.start()
+        if self._port:
+            self._thread.start()
 
     def stop(self) -> None:
         """Follow no more; the listeners go on until they are drained."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def step(self) -> None:
         """Ask once, and do what follows from it."""

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 from leger.errors import LegerError, UsageError
 
-from legerd import commands, limits, log, memory, server
+from legerd import commands, follow, limits, log, memory, server
 from legerd.api import make_app
 from legerd.audit import AuditLog
 from legerd.listeners import inherited
 from legerd.local import LocalCallers
+from legerd.localapi import LocalApi
 from legerd.notify import notify
 from legerd.options import Options, parse
 from legerd.policy import PolicyFile
 from legerd.service import Service
 from legerd.store import Store
-from legerd.tailnet import TailnetCallers
+from legerd.tailnet import TailnetCallers, is_local
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -67,15 +68,18 @@ def _serve(options: Options) -> None:
     ]
     for listener in listeners:
         listener.start()
+    follower = _follower(service, bounds, options)
+    follower.start()
     notify("READY=1")
-    _wait(audit, listeners)
+    _wait(audit, lambda: [*listeners, *follower.listeners])
     notify("STOPPING=1")
-    server.drain(listeners)
+    follower.stop()
+    server.drain([*listeners, *follower.listeners])
     store.close()
     audit.close()
 
 
-def _wait(audit: AuditLog, listeners: Sequence[server.Listener]) -> None:
+def _wait(audit: AuditLog, listeners: Callable[[], list[server.Listener]]) -> None:
     """Return when asked to end; on SIGHUP the audit log has been renamed by somebody.
 
     While every listener's loop turns the manager is told so (WatchdogSec= of the unit).
@@ -83,7 +87,7 @@ def _wait(audit: AuditLog, listeners: Sequence[server.Listener]) -> None:
     while True:
         received = signal.sigtimedwait(_SIGNALS, WATCHDOG_SECONDS / 4)
         if received is None:
-            if all(listener.alive(WATCHDOG_SECONDS / 2) for listener in listeners):
+            if all(listener.alive(WATCHDOG_SECONDS / 2) for listener in listeners()):
                 notify("WATCHDOG=1")
         elif received.si_signo == signal.SIGHUP:
             audit.reopen()
@@ -113,6 +117,16 @@ def _application(service: Service, listening: socket.socket, options: Options) -
     if listening.family == socket.AF_UNIX:
         return make_app(service, LocalCallers(PolicyFile(options.policy), options.host))
     return make_app(service, TailnetCallers(options.tailscaled), LOOPBACK)
+
+
+def _follower(service: Service, bounds: limits.Limits, options: Options) -> follow.Follower:
+    """What listens on the tailnet; on no port it follows nothing."""
+
+    def serve(listening: socket.socket, node: follow.Node) -> server.Listener:
+        callers = TailnetCallers(options.tailscaled, is_local)
+        return server.Listener(listening, make_app(service, callers, node.names), bounds)
+
+    return follow.Follower(LocalApi(options.tailscaled), options.tailnet_port, serve)
 
 
 _COMMANDS: Mapping[str, Callable[[Options], None]] = {

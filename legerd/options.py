@@ -33,6 +33,7 @@ class Options:
     dev: bool = False
     listen: tuple[str, int] | None = None
     tailscaled: Path = TAILSCALED
+    tailnet_port: int = 0
     output: Path | None = None
     recovery_key: Path | None = None
 
@@ -55,6 +56,7 @@ def parse(arguments: Sequence[str]) -> Options:
         dev=given.dev,
         listen=given.listen,
         tailscaled=given.tailscaled_socket,
+        tailnet_port=given.tailnet_port,
         output=given.output,
         recovery_key=given.recovery_key,
     )
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--accept-rollback", action="store_true", help="open a vault that is older than it was")
     add("--dev", action="store_true", help="for tests: a loopback address and setec's dummy key")
     add("--listen", type=_address, metavar="127.0.0.1:PORT", help="with --dev")
+    add("--tailnet-port", type=_port, default=0, metavar="PORT", help="serve the tailnet there")
     add("--tailscaled-socket", type=Path, default=TAILSCALED, help="where WhoIs is asked")
     add("--output", type=Path, help="recovery-key: write the key there instead of the terminal")
     add("--recovery-key", type=Path, metavar="FILE", help="restore: read the key there")
@@ -87,6 +90,13 @@ def _bytes(text: str) -> int:
     if number <= 0:
         raise argparse.ArgumentTypeError("a number of bytes above 0 is expected")
     return number
+
+
+def _port(text: str) -> int:
+    """A port that needs no privilege (1024 to 65535)."""
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError("a port from 1024 to 65535 is expected")
+    return int(text)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -53,6 +53,7 @@ class Tailscaled(socketserver.ThreadingUnixStreamServer):
         self.answer: Any = whois(EVERYTHING)
         self.asked: list[str] = []
         self.state: Any = status()
+        self.known = ""  # only addresses that begin like this
         super().__init__(str(path), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -70,13 +71,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, json.dumps(self.server.state).encode(), "application/json")
         elif url.path != "/localapi/v0/whois":
             self._answer(404, b"not found", "text/plain")
-        elif self.server.answer is None:
+        elif self.server.answer is None or not self._asked(url.query).startswith(self.server.known):
             self._answer(404, b"no match for IP:port", "text/plain")
         else:
-            self.server.asked.append(parse_qs(url.query)["addr"][0])
             answer = self.server.answer
             data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self._answer(200, data, "application/json")
+
+    def _asked(self, query: str) -> str:
+        address = parse_qs(query)["addr"][0]
+        self.server.asked.append(address)
+        return address
 
     def _answer(self, status: int, body: bytes, kind: str) -> None:
         self.send_response(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from legerd.notify import notify
 from legerd.options import parse
 from tests.legerd.daemon import ROOT, start, tcp_daemon, unix_daemon
 from tests.legerd.served import HEADERS
+from tests.legerd.tailscaled import status, tailscaled
 
 
 def test_sockets_of_another_process_are_not_taken() -> None:
@@ -101,6 +103,8 @@ def test_without_a_key_it_says_what_to_do_and_writes_nothing(tmp_path: Path) -> 
         ["--dev", "--listen", "0.0.0.0:0"],
         ["--dev", "--listen", "10.0.0.1:80"],
         ["--dev", "--listen", "127.0.0.1:x"],
+        ["--tailnet-port", "443"],
+        ["--tailnet-port", "x"],
         ["--max-body", "0"],
         ["--max-body", "x"],
         ["unknown"],
@@ -130,6 +134,26 @@ def test_on_sigterm_it_says_so_drains_and_ends(tmp_path: Path) -> None:
         assert (answer.status, answer.getheader("Connection")) == (200, "close")
         assert legerd.process.wait(3) == 0
         connection.close()
+
+
+def test_it_serves_the_tailnet_where_it_is_asked_to(tmp_path: Path) -> None:
+    with tailscaled(tmp_path / "t") as daemon, socket.create_server(("127.0.0.4", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        daemon.state = status("127.0.0.4")
+        options = ["--tailnet-port", str(port), "--tailscaled-socket", str(tmp_path / "t")]
+        with unix_daemon(tmp_path, *options) as legerd:
+            for _ in range(200):
+                if f"listening on 127.0.0.4 port {port}" in legerd.log():
+                    break
+                time.sleep(0.05)
+            connection = http.client.HTTPConnection("127.0.0.4", port, timeout=10)
+            connection.request("POST", "/api/list", b"{}", HEADERS)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (500, b"unable to identify caller\n")
+            assert legerd.request("POST", "/api/list", b"{}")[0] == 200
+            connection.close()
+            assert legerd.stop() == 0
 
 
 def test_on_sighup_the_audit_log_is_opened_anew(tmp_path: Path) -> None:
