@@ -9,7 +9,7 @@ from leger_hook.http import connect, quoted, request
 from leger_hook.inspection import Inspection
 from leger_hook.outcomes import BrokenOff, Failure, StoreError, StoreSetAside
 from leger_hook.secrets import Change, Stored
-from leger_hook.store import drop_stale, make_durable, set_aside
+from leger_hook.store import beside, drop_stale, make_durable, set_aside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,13 +59,17 @@ class Podman:
             self._write(changes)
             entry = self._call("GET", f"secrets/{quoted(names[0])}/json")
         except StoreError as error:
-            folder = str(self._call("GET", "info")["store"]["graphRoot"]) + "/secrets"
-            set_aside(folder, str(error))
+            set_aside(self._folder(), str(error))
             raise StoreSetAside("podman's secrets broke twice; run: podman secret ls") from error
-        folder = folder_of(entry["Spec"]["Driver"])
-        if folder:
-            drop_stale(folder, names)
-            make_durable(folder)
+        values = folder_of(entry["Spec"]["Driver"])
+        if values:
+            metadata = beside(values) or f"{self._folder()}/secrets.json"
+            drop_stale(metadata, names)
+            make_durable(metadata, values)
+
+    def _folder(self) -> str:
+        """Where secrets.json lies; it costs 0.1 s to ask."""
+        return str(self._call("GET", "info")["store"]["graphRoot"]) + "/secrets"
 
     def _write(self, changes: Sequence[Change]) -> None:
         listed = {

@@ -10,7 +10,7 @@ from leger_hook.decide import decide, refuse_foreign
 from leger_hook.legerd import fetch, go_on_without_legerd
 from leger_hook.outcomes import Failure, Unreachable
 from leger_hook.podman import Podman, held
-from leger_hook.store import keep_names, locked
+from leger_hook.store import beside, keep_names, locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class Hook:
             with locked(own_lock(options.runtime)):
                 Podman(options).store(changes)
         else:
-            keep_names(next(iter(stored.values())).folder)
+            metadata = beside(next(iter(stored.values())).folder)
+            if metadata:
+                keep_names(metadata)
 
     def _limit(self, seconds: float, error: Exception) -> None:
         """Raise `error`, wherever we are, when `seconds` have passed since the start."""

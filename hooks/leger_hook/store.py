@@ -73,18 +73,16 @@ def _names_of_others(path: str) -> set[str]:
     return set()
 
 
-def _metadata(values_folder: str) -> str:
-    """Podman's secrets.json; it lies elsewhere if its configuration moves the values' folder."""
-    return f"{os.path.dirname(values_folder)}/secrets.json"
+def beside(values_folder: str) -> str:
+    """Podman's secrets.json; "" if it lies elsewhere, as a configured folder of values makes it."""
+    path = f"{os.path.dirname(values_folder)}/secrets.json"
+    return path if os.path.exists(path) else ""
 
 
-def drop_stale(values_folder: str, names: Sequence[str]) -> None:
+def drop_stale(metadata: str, names: Sequence[str]) -> None:
     """Drop what a replace leaves behind where the value was lost: a second entry of the name."""
-    path = _metadata(values_folder)
-    if not os.path.exists(path):
-        return
-    with locked(f"{os.path.dirname(path)}/secrets.lock"):
-        store = _parsed(path)
+    with locked(f"{os.path.dirname(metadata)}/secrets.lock"):
+        store = _parsed(metadata)
         current = store["nameToID"] if isinstance(store, dict) else {}
         stale = [
             key
@@ -95,21 +93,19 @@ def drop_stale(values_folder: str, names: Sequence[str]) -> None:
             del store["secrets"][key]
             store["idToName"].pop(key, None)
         if stale:
-            replace(path, json.dumps(store, indent=2).encode())
+            replace(metadata, json.dumps(store, indent=2).encode())
 
 
-def make_durable(values_folder: str) -> None:
+def make_durable(metadata: str, values_folder: str) -> None:
     """fsync both files of Podman's store and their folders; keep the names for `set_aside`."""
-    keep_names(values_folder)
-    values, metadata = f"{values_folder}/secretsdata.json", _metadata(values_folder)
-    for path in (values, values_folder, metadata, os.path.dirname(metadata)):
-        if os.path.exists(path):
-            sync(path)
+    keep_names(metadata)
+    folder = os.path.dirname(metadata)
+    for path in (f"{values_folder}/secretsdata.json", values_folder, metadata, folder):
+        sync(path)
 
 
-def keep_names(values_folder: str) -> None:
+def keep_names(metadata: str) -> None:
     """Keep a copy of what Podman knows but values, in case that it is lost: see `set_aside`."""
-    metadata = _metadata(values_folder)
     with contextlib.suppress(OSError):
         if not os.path.exists(f"{metadata}.leger") or _is_newer(metadata):
             store = _parsed(metadata)

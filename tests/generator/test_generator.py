@@ -239,6 +239,24 @@ def test_a_fault_of_its_own_is_one_line_and_exit_0(host: Host) -> None:
     assert "TypeError" in done.stderr
 
 
+def test_without_a_child_process_it_does_the_work_itself(host: Host) -> None:
+    host.units.write_bytes(encoded(1))
+    host.generate()
+    program = host.root / "leger-generator"
+    text = program.read_text().replace(
+        "from leger_generator.main import main",
+        "def fork(): raise OSError(11, 'Resource temporarily unavailable')\n"
+        "os.fork = fork\nfrom leger_generator.main import main",
+    )
+    program.write_text(text)
+    folder = host.root / "generated/itself"
+    folder.mkdir()
+    done = subprocess.run([program, folder], capture_output=True, text=True, env={})
+    assert done.returncode == 0
+    assert (folder / "web.service").exists()
+    assert "no child process: Resource temporarily unavailable" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("environ", "argv0"),
     [

@@ -144,3 +144,20 @@ def test_values_that_are_lost_come_back(machine: Machine) -> None:
     hook(machine, "db=web/db")
     assert held(machine, "db") == "value"
     assert names(machine) == ["db"]
+
+
+def test_values_in_another_folder_are_made_durable_as_well(machine: Machine) -> None:
+    machine.push(
+        '[secrets]\ndriver = "file"\n[secrets.opts]\npath = "/srv/values"\n',
+        "/etc/containers/containers.conf.d/50-values.conf",
+    )
+    machine.run("mkdir", "-m", "0700", "/srv/values")
+    machine.run("systemctl", "stop", "podman.service")
+    put(machine, "web/db", "value")
+    hook(machine, "db=web/db")
+    assert "secretsdata.json" in machine.run("ls", "/srv/values").stdout
+    machine.run("test", "-e", METADATA)
+    machine.cut()
+    machine.start()
+    assert held(machine, "db") == "value"
+    assert hook(machine, "db=web/db").stderr == ""
