@@ -34,15 +34,8 @@ def files_of_the_host(world: World) -> Iterator[Fault]:
 
 def units_of_one_name(world: World) -> Iterator[Fault]:
     """Two units, by ServiceName= or a plain unit, can claim one name."""
-    made = {(unit.deployment, unit.source): unit.name for unit in world.units}
-    claims = [(unit.name, unit.deployment, unit.source) for unit in world.units]
-    claims += [
-        (source.unit, source.deployment, source.path)
-        for source in world.sources
-        if (source.deployment, source.path) not in made
-    ]
     first: dict[str, tuple[str, str]] = {}
-    for name, deployment, path in sorted(claims):
+    for name, deployment, path in sorted(world.claims()):
         other, twin = first.setdefault(name, (deployment, path))
         is_file = path.rpartition("/")[2] == twin.rpartition("/")[2]
         if (other, twin) != (deployment, path) and not is_file:
@@ -52,16 +45,16 @@ def units_of_one_name(world: World) -> Iterator[Fault]:
 
 def units_outside(world: World) -> Iterator[Fault]:
     """A generated unit would win over the host's unit of the same name in /usr/lib."""
-    for unit in world.units:
-        if world.replaces(unit.deployment, unit.name):
+    for name, deployment, path in world.claims():
+        if world.replaces(deployment, name):
             continue
-        hint = f"give it another name, or allow it: replaces: [{unit.name}] in deployments.d/"
-        if unit.name in world.host_units:
-            message = f"makes {unit.name}, and so does the host's {world.host_units[unit.name]}"
-            yield Fault(unit.deployment, message, unit.source)
-        elif unit.name not in world.own_units and (folder := world.outside(unit.name)):
-            message = f"makes {unit.name}, which the host has in {folder}"
-            yield Fault(unit.deployment, message, unit.source, hint=hint)
+        hint = f"give it another name, or allow it: replaces: [{name}] in deployments.d/"
+        if name in world.host_units:
+            message = f"makes {name}, and so does the host's {world.host_units[name]}"
+            yield Fault(deployment, message, path)
+        elif name not in world.own_units and (folder := world.outside(name)):
+            message = f"makes {name}, which the host has in {folder}"
+            yield Fault(deployment, message, path, hint=hint)
 
 
 def units_overridden(world: World) -> Iterator[Fault]:
@@ -129,12 +122,15 @@ def aliases(world: World) -> Iterator[Fault]:
 
 
 def resources_of_one_name(world: World) -> Iterator[Fault]:
-    """Starting one of two containers of one name would remove the other."""
-    first: dict[str, Unit] = {}
+    """Starting one of two containers of one name would remove the other.
+
+    A pod and a container may have one name (web.pod and its web.container do).
+    """
+    first: dict[tuple[str, str], Unit] = {}
     for unit in world.units:
         if unit.kind not in ("container", "pod") or "%" in unit.resource:
             continue
-        twin = first.setdefault(unit.resource, unit)
+        twin = first.setdefault((unit.kind, unit.resource), unit)
         if twin is not unit:
             same = twin.deployment == unit.deployment
             owner = "" if same else f" of deployment {twin.deployment}"

@@ -32,7 +32,7 @@ from leger.generation import EMPTY, Current, Generation, Point
 from leger.model import Compiled, Unit
 from leger.scope import Scope
 from leger.switchfile import Switch
-from leger.systemd import Manager, State, settled_states
+from leger.systemd import Manager, State, problems, settled_states
 
 Report = Callable[[str], None]
 STOP_SECONDS = 300.0
@@ -255,9 +255,13 @@ def _to_commit(host: Host, todo: Switch) -> None:
 def _undo(host: Host, todo: Switch) -> None:
     """Start again what was stopped before the commit point, and forget the switch."""
     jobs = [("start", name) for name in reversed(todo.stop) if todo.run.get(name)]
-    host.manager.reset_failed(name for _, name in jobs)
-    host.manager.run(jobs, todo.timeout)
-    judge.refuse_when_stopping(host.manager)
+    for _ in range(2):  # once more: what was killed may have left a container behind
+        host.manager.reset_failed(name for _, name in jobs)
+        failed = problems(host.manager.run(jobs, todo.timeout))
+        judge.refuse_when_stopping(host.manager)
+        jobs = [("start", name) for name in failed]
+    for name, reason in failed.items():
+        host.report(f"warning: {name} ran before and could not be started again: {reason}")
     switchfile.remove(host.scope)
     if todo.origin.generation != todo.target.generation:
         generation.forget(host.scope, todo.target.generation)

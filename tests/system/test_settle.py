@@ -125,9 +125,9 @@ def test_killed_before_the_commit_point_what_was_stopped_runs_again(app: Machine
         app.sh("systemctl kill -s KILL 'leger-*.service'")
         command.wait(30)
     app.sh("rm -r /run/systemd/system/alpha.service.d; systemctl daemon-reload")
-    app.run("systemctl", "kill", "-s", "KILL", "alpha.service", check=False)
-    app.run("leger", "settle", timeout=120)
-    assert version(app) == "VERSION=1"
+    app.run("systemctl", "kill", "-s", "KILL", "--kill-whom=control", "alpha.service", check=False)
+    settled = app.run("leger", "settle", timeout=120)
+    assert version(app) == "VERSION=1", f"{settled.stdout}{app.journal('-u', 'alpha.service')}"
     assert status(app)["generation"] == 1
     app.run("leger", "deploy", "update", "app", timeout=120)
     assert "VERSION=2" in app.run("podman", "exec", "gamma", "env").stdout
