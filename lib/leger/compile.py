@@ -216,14 +216,16 @@ class Compiler:
             else:
                 name = Path(path).name
                 host_units[unit] = self.host.files.get(name, path)
-        self._missing(by_file, unfit)
+        self._missing(by_file, host_units, unfit)
         return units_.Rendered(output.units, output.links, by_file), host_units
 
-    def _missing(self, by_file: Mapping[str, str], unfit: set[str]) -> None:
+    def _missing(
+        self, by_file: Mapping[str, str], host_units: Collection[str], unfit: set[str]
+    ) -> None:
         """Every quadlet file must give its unit, whatever quadlet says or does not say."""
         told = {fault.deployment for fault in self.faults}
         for source in self.inside.sources:
-            claimed = source.unit in by_file.values()
+            claimed = source.unit in by_file.values() or source.unit in host_units
             if source.name not in by_file and not claimed and source.deployment not in told | unfit:
                 message = "quadlet made no unit of it and does not say why"
                 self.faults.append(Fault(source.deployment, message, source.path))

@@ -43,6 +43,15 @@ class World:
         """Whether the host's file lets `deployment` take over the unit `name`."""
         return name in self.prepared[deployment].deployment.replaces
 
+    def claims(self) -> list[tuple[str, str, str]]:
+        """Every unit's name with its deployment and file, those too that quadlet did not make."""
+        made = {(unit.deployment, unit.source) for unit in self.units}
+        return [(unit.name, unit.deployment, unit.source) for unit in self.units] + [
+            (source.unit, source.deployment, source.path)
+            for source in self.sources
+            if (source.deployment, source.path) not in made
+        ]
+
     def outside(self, name: str) -> str:
         """The folder in which the host has the unit `name`, or its template; "" without one."""
         candidates = [(f, f"{f}/{unit}") for unit in names_of(name) for f in self.unit_folders]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from leger import compile as compiling
-from leger import hostfolders
+from leger import hostfolders, prepare
 from leger.errors import LegerError
 from leger_generator import plan
 from repositories import FIXTURES, content, place, shown
@@ -315,4 +315,60 @@ def test_a_quadlet_binary_that_makes_nothing_is_a_fault(prepared, scope):
     result = compiling.compile_scope(scope, {"web": item}, quadlet=Path("/bin/true"))
     assert shown(result.faults) == [
         "web: a.container: quadlet made no unit of it and does not say why"
+    ]
+
+
+def test_links_of_plain_units_are_kept(prepared, compiled):
+    files = {
+        "job@.service": "[Service]\nExecStart=/bin/true\n",
+        "job@a.service": "-> job@.service",
+        "job@.timer": "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n"
+        "DefaultInstance=a\n",
+        "nice.target": "[Unit]\n",
+        "nice.target.wants/job@b.service": "-> ../job@.service",
+        "conf/other.service": "no unit: not beside a quadlet",
+    }
+    result = compiled(prepared("web", files))
+    assert shown(result.faults) == []
+    assert result.links == {
+        "job@a.service": "job@.service",
+        "nice.target.wants/job@b.service": "../job@.service",
+        "timers.target.wants/job@a.timer": "../job@.timer",
+    }
+    assert set(result.files) == {"job@.service", "job@.timer", "nice.target"}
+
+
+def test_a_plain_link_that_leads_nowhere_is_a_fault(prepared, compiled):
+    result = compiled(prepared("web", {"a.service": "-> b.service"}))
+    assert shown(result.faults) == ["web: a.service: this link leads nowhere"]
+
+
+def test_a_unit_of_the_hosts_quadlets_keeps_its_name(prepared, compiled, scope):
+    theirs = scope.quadlet_folders[1] / "other.container"
+    place(theirs, f"{IMAGE}ServiceName=a\n")
+    place(theirs.with_name("other.container.d") / "x.conf", "[Container]\nUser=7\n")
+    result = compiled(prepared("web", {"a.container": IMAGE}))
+    assert shown(result.faults) == [
+        f"web: a.container: makes a.service, and so does the host's {theirs}"
+    ]
+
+
+def test_a_tree_that_was_compiled_before_is_reopened(prepared, compiled, scope):
+    files = {"a.container": f"{IMAGE}Secret=db\n", ".leger.yaml": "on-secret-change: none\n"}
+    first = prepared("web", files)
+    again = prepare.reopen(scope, first.deployment, first.tree.path, first.commit)
+    assert compiled(again) == compiled(first)
+    assert built(compiled(again), "web").on_secret_change == "none"
+
+
+def test_the_hosts_names_of_secrets_win(prepared, compiled, scope):
+    place(scope.config, "secrets: {prefix: prod}\n")
+    text = f"{IMAGE}Secret=a\nSecret=b\nSecret=c\n[X-Leger]\nSecret=a=prod/web/x b=prod/web/y:2\n"
+    result = compiled(prepared("web", {"a.container": text}, secrets={"b": "other/b"}, fresh=True))
+    assert shown(result.faults) == []
+    assert result.files["a.service.d/00-leger.conf"]["hook"] == [
+        "--fresh",
+        "a=prod/web/x",
+        "b=other/b",
+        "c=prod/web/c",
     ]

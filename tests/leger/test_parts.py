@@ -1,9 +1,11 @@
 """Bundles and shared drop-ins become single files; secrets are found in every spelling."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leger import bundle, dropins, secretrefs, sources
+from leger import bundle, dropins, messages, secretrefs, sources
 from leger.faults import FaultsError
 from leger.tree import File
 from repositories import shown
@@ -172,3 +174,37 @@ def test_every_reference_that_is_written_is_found(wanted, one_line):
 def test_any_text_of_a_secret_gives_names_or_faults(text):
     for source in sources.read("web", {"a.container": f"[Container]\nSecret={text}\n"}):
         secretrefs.of_container(source)
+
+
+def told(message, text="[Container]\nImage=x\nVolume=a.volume:/a\n"):
+    read = sources.read("web", {"d/a.container": text})
+    found = messages.understand([message], read, {"web": Path("/store/web-1")})
+    return [str(fault) for fault in (*found.faults, *found.warnings)]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ('error loading "/store/web-1/d/a.container", file contains line 2: “x” which is',
+         "web: d/a.container:2: file contains line 2: “x” which is"),
+        ("Error loading '/store/web-1/d/a.container', ignoring: whatever",
+         "web: d/a.container: whatever"),
+        ("Error converting 'a.container', ignoring: Unsupported key 'Image' in group 'Container'",
+         "web: d/a.container:2: unsupported key 'Image' in [Container]"),
+        ('converting "a.container": requested Quadlet source a.volume was not found',
+         "web: d/a.container:3: requested Quadlet source a.volume was not found"),
+        ('converting "a.container": something else', "web: d/a.container:1: something else"),
+        ("Warning: a.container specifies the image \"x\"",
+         'web: d/a.container:1: specifies the image "x"'),
+    ],
+)  # fmt: skip
+def test_what_any_version_of_quadlet_says_is_mapped_to_its_place(message, expected):
+    assert told(message) == [expected]
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['error loading "/etc/x.container", what', 'converting "x.container": y', "anything else"],
+)
+def test_what_is_about_other_files_is_left_out(message):
+    assert told(message) == []
