@@ -1,4 +1,4 @@
-"""What an administrator runs beside the server: keygen, recovery-key, restore, check."""
+"""What an administrator runs beside the server: about keys, and about the store as a whole."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import http.client
 import os
 import socket
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from leger import disk, processes
 from leger.errors import LegerError, NotAuthorisedError, UsageError
 
-from legerd import audit, keygen, log, recovery, wire
+from legerd import audit, keygen, log, recovery, setec_vault, stores, wire
 from legerd.errors import KeyUnavailable, StoreCorrupt
 from legerd.keys import CREDENTIAL, Kek, load_kek
 from legerd.options import Options
-from legerd.store import Store
+from legerd.setec_file import FileKey
+from legerd.values import Secret
 
 ROOT_SOCKET = Path("/run/legerd/root.sock")
 DEV_KEY = b"SetecDevOnlyDummyEncryption".ljust(32, b"\0")
+_IMPORTER = "legerd import"
 _SECONDS = 30.0
 
 
@@ -47,17 +51,35 @@ def restore(options: Options) -> None:
 
 
 def check(options: Options) -> None:
-    """`legerd check`: open every record of the vault and read every line of the audit log."""
-    key = key_encryption_key(options)
-    if os.geteuid() == 0:
-        owner = options.state.stat()
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
-    store = Store.open(options.state, key, accept_rollback=options.accept_rollback)
-    secrets = len(store.snapshot)
-    store.close()
-    lines = _audit_lines(options.state / "audit.log")
+    """`legerd check`: open every record of the store and read every line of the audit log."""
+    with stores.opened(options, key_encryption_key(options)) as store:
+        secrets = len(store.snapshot)
+        lines = _audit_lines(options.state / "audit.log")
     log.note(f"{secrets} secrets and {lines} lines of the audit log are whole")
+
+
+def import_file(options: Options) -> None:
+    """`legerd import FILE`: add all secrets of a file of setec's to the store, or none."""
+    file, kek = options.file or Path(), key_encryption_key(options)
+    if stores.kind_of(file) is not stores.Kind.SETEC:
+        raise UsageError(
+            f"{file}: is legerd's own database, not setec's",
+            hint="put its folder in place as a whole, and: legerd restore",
+        )
+    _, secrets = setec_vault.load(file, _file_keys(options, kek))
+    with stores.opened(options, kek) as store:
+        count = store.add(_imported(secret, time.time()) for secret in secrets.values())
+    log.note(f"{count} secrets added, {len(secrets) - count} were there already")
+
+
+def export_file(options: Options) -> None:
+    """`legerd export FILE`: a new file of setec's with all secrets of the store."""
+    file, kek = options.file or Path(), key_encryption_key(options)
+    keys = _file_keys(options, kek)
+    with stores.opened(options, kek) as store:
+        secrets = store.snapshot
+    setec_vault.create(file, keys[0], secrets.values())
+    log.note(f"{len(secrets)} secrets written to {file}")
 
 
 def key_encryption_key(options: Options) -> Kek:
@@ -105,6 +127,22 @@ class _RootConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(_SECONDS)
         self.sock.connect(str(ROOT_SOCKET))
+
+
+def _file_keys(options: Options, kek: Kek) -> tuple[FileKey, ...]:
+    """What opens the FILE that is imported or exported."""
+    if options.file_key is not None:
+        return (load_kek(None, options.file_key),)
+    return stores.file_keys(options, kek)
+
+
+def _imported(secret: Secret, when: float) -> Secret:
+    """`secret` as made now, since setec does not say when and by whom it was."""
+    versions = {
+        number: replace(version, created=when, creator=_IMPORTER)
+        for number, version in secret.versions.items()
+    }
+    return replace(secret, versions=versions)
 
 
 def _audit_lines(path: Path) -> int:

@@ -33,7 +33,7 @@ from legerd.records import (
 )
 from legerd.values import Secret, Version
 
-_MAGIC = b"SQLite format 3\0"
+MAGIC = b"SQLite format 3\0"
 _APPLICATION = 0x4C474452
 _VAULT = """CREATE TABLE vault (
     id INTEGER PRIMARY KEY CHECK (id = 1), database BLOB NOT NULL, head BLOB NOT NULL
@@ -276,7 +276,7 @@ def _reader(path: Path) -> sqlite3.Connection:
     """
     with _explained(path):
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:  # SQLite would delete the -wal of an empty file
+            if file.read(len(MAGIC)) != MAGIC:  # SQLite would delete the -wal of an empty file
                 raise StoreCorrupt("not a database")
         try:
             return _connect(path, "ro")

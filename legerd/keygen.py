@@ -77,7 +77,7 @@ def restore(
     with _disk():
         disk.make_folder(keys)
         disk.write_file(keys / PENDING, _seal(key), 0o600)
-        with _as_owner(state):
+        with as_owner(state):
             vault = Vault.open(state, recovery, accept_rollback=accept_rollback)
             with contextlib.closing(vault):
                 vault.replace_slots(KEK_SLOT, Kek.of(key).wrap)
@@ -94,7 +94,7 @@ def _make(pending: Path, state: Path) -> None:
     key = crypto.random_key()
     disk.make_folder(pending.parent)
     disk.write_file(pending, _seal(key), 0o600)
-    with _as_owner(state):
+    with as_owner(state):
         Vault.create(state, Kek.of(key))
 
 
@@ -108,7 +108,7 @@ def _opens(pending: Path, state: Path) -> bool:
     if not os.path.lexists(pending):
         return False
     key = _creds(["decrypt", f"--name={CREDENTIAL}", "-", "-"], disk.read_file(pending))
-    with _as_owner(state):
+    with as_owner(state):
         return Vault.sealed_with(state, Kek.of(key))
 
 
@@ -142,11 +142,11 @@ def _creds(arguments: list[str], data: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def _as_owner(folder: Path) -> Iterator[None]:
+def as_owner(folder: Path) -> Iterator[None]:
     """Act with the rights of whoever owns `folder`: nothing there can send root elsewhere."""
     owner = folder.stat()
     user, group = os.geteuid(), os.getegid()
-    if owner.st_uid == user:
+    if user or not owner.st_uid:
         yield
         return
     os.setegid(owner.st_gid)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from leger.errors import LegerError, UsageError
 
-from legerd import commands, follow, limits, log, memory, server
+from legerd import commands, follow, limits, log, memory, server, stores
 from legerd.api import make_app
 from legerd.audit import AuditLog
 from legerd.listeners import inherited
@@ -21,7 +21,6 @@ from legerd.notify import notify
 from legerd.options import Options, parse
 from legerd.policy import PolicyFile
 from legerd.service import Service
-from legerd.store import Store
 from legerd.tailnet import TailnetCallers, is_local
 
 if TYPE_CHECKING:
@@ -54,12 +53,7 @@ def _serve(options: Options) -> None:
     audit = AuditLog(
         options.state / "audit.log", limit=options.audit_limit, keep=options.audit_keep
     )
-    store = Store.open(
-        options.state,
-        commands.key_encryption_key(options),
-        accept_rollback=options.accept_rollback,
-        create=options.dev,
-    )
+    store = stores.open_store(options, commands.key_encryption_key(options))
     service = Service(store, audit)
     bounds = limits.Limits(body=options.max_body, connections=limits.most_connections())
     listeners = [
@@ -135,6 +129,8 @@ _COMMANDS: Mapping[str, Callable[[Options], None]] = {
     "recovery-key": commands.recovery_key,
     "restore": commands.restore,
     "check": commands.check,
+    "import": commands.import_file,
+    "export": commands.export_file,
 }
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ STATE = Path("/var/lib/legerd")
 POLICY = Path("/etc/leger/policy.yaml")
 TAILSCALED = Path("/var/run/tailscale/tailscaled.sock")
 KEYS = Path("/var/lib/legerd-key")
-COMMANDS = ("serve", "keygen", "recovery-key", "restore", "check")
+COMMANDS = ("serve", "keygen", "recovery-key", "restore", "check", "import", "export")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Options:
     tailnet_port: int = 0
     output: Path | None = None
     recovery_key: Path | None = None
+    db: Path | None = None
+    file: Path | None = None
+    file_key: Path | None = None
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -43,6 +46,8 @@ def parse(arguments: Sequence[str]) -> Options:
     given = _parser().parse_args(arguments)
     if given.listen and not given.dev:
         _parser().error("--listen is for --dev only: systemd passes the sockets")
+    if (given.file is not None) != (given.command in ("import", "export")):
+        _parser().error("import and export need a FILE, the other commands take none")
     return Options(
         command=given.command,
         state=given.state_dir,
@@ -59,6 +64,9 @@ def parse(arguments: Sequence[str]) -> Options:
         tailnet_port=given.tailnet_port,
         output=given.output,
         recovery_key=given.recovery_key,
+        db=given.db,
+        file=given.file,
+        file_key=given.file_key,
     )
 
 
@@ -66,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="legerd", description="A secrets server for one host.")
     add = parser.add_argument
     add("command", nargs="?", default="serve", choices=COMMANDS)
+    add("file", nargs="?", type=Path, metavar="FILE", help="import, export: setec's database file")
     add("--state-dir", type=Path, default=STATE, help="where secrets.db and audit.log are")
+    add("--db", type=Path, metavar="FILE", help="the database: secrets.db, or setec's own file")
     add("--policy", type=Path, default=POLICY, help="who may do what on the unix sockets")
     add("--hostname", default="", help="this host's name in the audit log")
     add("--key-file", type=Path, help="a key-encryption key of 32 bytes instead of the credential")
@@ -80,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tailscaled-socket", type=Path, default=TAILSCALED, help="where WhoIs is asked")
     add("--output", type=Path, help="recovery-key: write the key there instead of the terminal")
     add("--recovery-key", type=Path, metavar="FILE", help="restore: read the key there")
+    add("--file-key", type=Path, help="import, export: the key of FILE, if it is not legerd's own")
     return parser
 
 

@@ -99,14 +99,16 @@ class Codec:
     def secret_row(self, secret: Secret) -> Row:
         """The row of a secret's name and state, without its versions.
 
-        `latest` is not in it, since it is the highest number of the versions and the deleted: so
+        `latest` is not in it while it is the highest number of the versions and the deleted: so
         a put adds one row and changes none.
         """
-        header = {
+        header: dict[str, object] = {
             "name": secret.name,
             "active": secret.active,
             "deleted": sorted(secret.deleted),
         }
+        if secret.latest > max((*secret.versions, *secret.deleted)):
+            header["latest"] = secret.latest
         key = Key(SECRET, secret.id)
         return Row(key, self._seal(key, header), self.lookup(secret.name))
 
@@ -118,7 +120,7 @@ class Codec:
             name=str(header["name"]),
             versions=versions,
             active=int(header["active"]),
-            latest=max((*versions, *deleted), default=0),
+            latest=max((*versions, *deleted, int(header.get("latest", 0)))),
             deleted=deleted,
             id=row.key.id,
         )

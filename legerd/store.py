@@ -13,14 +13,14 @@ import contextlib
 import hmac
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
 from legerd import changes, crypto
 from legerd.changes import Change
-from legerd.errors import LegerdError, StoreUnavailable
+from legerd.errors import LegerdError, Rejected, StoreUnavailable
 from legerd.keys import KEK_SLOT, RECOVERY_SLOT, Kek, Slot, Unlocker
 from legerd.records import SECRET, VERSION, Key, new_id
 from legerd.recovery import PublicKey
@@ -72,6 +72,37 @@ class SecretStore(Protocol):
         """Give the files and the lock back; a second time does nothing."""
 
 
+class Backing(Protocol):
+    """What a Store commits to: a vault, or legerd.setec_vault.SetecVault."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All secrets as of the last commit."""
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """For whom the data key is wrapped."""
+
+    @property
+    def tags_root(self) -> bytes:
+        """What the key of tags is derived from."""
+
+    def ready(self) -> None:
+        """Return if commits can be tried; StoreUnavailable while they cannot."""
+
+    def commit(self, items: Mapping[Key, Item], snapshot: Snapshot) -> None:
+        """Make `snapshot` durable, which `items` turn the current one into.
+
+        Raises StoreUnavailable if the disk refuses; then `snapshot` is what the disk says.
+        """
+
+    def replace_slots(self, kind: int, wrap: Callable[[bytes, bytes], Slot]) -> None:
+        """Wrap the data key anew for holders of `kind`."""
+
+    def close(self) -> None:
+        """Give everything back; a second time does nothing."""
+
+
 class _Ticket:
     """One mutation that waits; `settled` when its result or its failure is final."""
 
@@ -91,7 +122,7 @@ class _Ticket:
 class Store:
     """The vault in a folder (SecretStore), open until close()."""
 
-    def __init__(self, vault: Vault, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, vault: Backing, clock: Callable[[], float] = time.time) -> None:
         self._vault = vault
         self._clock = clock
         self._queue: list[_Ticket] = []
@@ -151,6 +182,18 @@ class Store:
     def delete_version(self, name: str, version: int) -> None:
         """See SecretStore."""
         self._submit(name, lambda secret: changes.delete_version(secret, name, version))
+
+    def add(self, secrets: Iterable[Secret]) -> int:
+        """Add whole secrets in one commit, or none of them; how many were not there yet.
+
+        Raises Rejected if there is one of that name that is not the same; StoreUnavailable.
+        """
+        with self._alone():
+            self._vault.ready()
+            items, snapshot, count = _added(secrets, self._vault.snapshot)
+            if count:
+                self._vault.commit(items, snapshot)
+        return count
 
     def tag(self, name: str, version: int, value: bytes) -> str:
         """See SecretStore."""
@@ -256,6 +299,31 @@ def _decide(batch: Sequence[_Ticket], snapshot: Snapshot) -> tuple[Snapshot, dic
             items.update(_items(change, after))
             snapshot = snapshot.replaced(ticket.name, after, sequence)
     return snapshot, items
+
+
+def _added(secrets: Iterable[Secret], snapshot: Snapshot) -> tuple[dict[Key, Item], Snapshot, int]:
+    """What adding `secrets` makes of `snapshot`; those that are there already are left out."""
+    items: dict[Key, Item] = {}
+    count, sequence = 0, snapshot.sequence + 1
+    for secret in secrets:
+        known = snapshot.get(secret.name)
+        if known is None:
+            after = replace(secret, id=new_id())
+            items.update(_items(Change(secret.name, None, after, added=(*after.versions,)), after))
+            snapshot = snapshot.replaced(secret.name, after, sequence)
+            count += 1
+        elif _content(known) != _content(secret):
+            raise Rejected(
+                f"{secret.name!r} is there already, and is not the same",
+                hint="nothing was changed; delete it first, or take it out of what you add",
+            )
+    return items, snapshot, count
+
+
+def _content(secret: Secret) -> object:
+    """What makes two secrets the same: not when and by whom their versions were made."""
+    values = {number: version.value for number, version in secret.versions.items()}
+    return values, secret.active, secret.latest, secret.deleted
 
 
 def _items(change: Change, after: Secret | None) -> dict[Key, Item]:

@@ -66,12 +66,12 @@ class Vault:
         path = directory / DATABASE
         try:
             disk.make_folder(directory)
-            with _lock(directory):
+            with hold(directory / LOCK, directory):
                 if Vault.exists(directory):
                     raise StoreCorrupt(f"{path}: is there already", hint="open it")
                 _create(directory, kek)
         except (OSError, sqlite3.Error) as error:
-            raise _refused(path, error) from error
+            raise refused(path, error) from error
 
     @classmethod
     def open(cls, directory: Path, key: Unlocker, *, accept_rollback: bool = False) -> Self:
@@ -86,11 +86,11 @@ class Vault:
                 "/var/lib/legerd-key/kek.cred and start legerd-keygen.service",
             )
         with contextlib.ExitStack() as held:
-            held.enter_context(_lock(directory))
+            held.enter_context(hold(directory / LOCK, directory))
             try:
                 vault = cls(directory, key, held)
             except OSError as error:
-                raise _refused(directory, error) from error
+                raise refused(directory, error) from error
             held.callback(vault._release)
             vault._begin(accept_rollback)
             vault._held = held.pop_all()
@@ -117,7 +117,7 @@ class Vault:
             try:
                 self._recover()
             except (OSError, sqlite3.Error, LegerError) as error:
-                raise _refused(self._path, error) from error
+                raise refused(self._path, error) from error
 
     def commit(self, items: Mapping[Key, Item], snapshot: Snapshot) -> None:
         """Make `items` durable, and then `snapshot`, which has them, the current one.
@@ -136,7 +136,7 @@ class Vault:
         except BaseException as error:
             self._failed()
             if isinstance(error, sqlite3.Error | OSError | LegerError):
-                raise _refused(self._path, error) from error
+                raise refused(self._path, error) from error
             raise
         for key in removed:
             del contents.entries[key]
@@ -181,7 +181,7 @@ class Vault:
             else:
                 self._sequence.write(contents.head.sequence)
         except (OSError, sqlite3.Error) as error:
-            raise _refused(self._path, error) from error
+            raise refused(self._path, error) from error
 
     def _accept(self) -> None:
         """Make the head fit the rows, above every sequence number that there was."""
@@ -284,25 +284,28 @@ def _problem(contents: Contents, acknowledged: int | None) -> str:
     return ""
 
 
-def _lock(directory: Path) -> contextlib.ExitStack:
-    """The lock of the vault in `directory`, held until the stack that is returned is closed."""
+def hold(lock: Path, store: Path) -> contextlib.ExitStack:
+    """The lock of `store`, held until the stack that is returned is closed.
+
+    Raises StoreLocked if another has it, StoreUnavailable if the disk refuses.
+    """
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(disk.lock(directory / LOCK, wait=False))
+            held.enter_context(disk.lock(lock, wait=False))
         except OSError as error:
             raise StoreUnavailable(
-                f"{directory / LOCK}: {error.strerror}",
-                hint=f"make {directory} legerd's to write",
+                f"{lock}: {error.strerror}", hint=f"make {lock.parent} legerd's to write"
             ) from error
         except CancelledError as error:
             raise StoreLocked(
-                f"{directory}: another server or command has this vault open",
+                f"{store}: another server or command has this vault open",
                 hint="systemctl stop legerd.socket legerd-users.socket legerd.service",
             ) from error
         return held.pop_all()
 
 
-def _refused(path: Path, error: Exception) -> StoreUnavailable:
+def refused(path: Path, error: Exception) -> StoreUnavailable:
+    """What to raise when the disk did not do what was asked of it."""
     return StoreUnavailable(
         f"{path}: the disk refused: {error}", hint="make room, or look at the disk"
     )
