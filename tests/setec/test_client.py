@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from leger.errors import UsageError
 from leger.secretvalue import SecretValue
 from leger.setec import (
@@ -138,27 +145,28 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 @contextlib.contextmanager
-def answering(answer: bytes, pause: float = 0) -> Iterator[str]:
+def answering(
+    answer: bytes, pause: float = 0, context: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """A server that says `answer` to everything, byte by byte if there is to be a pause."""
     ended = threading.Event()
 
     def serve() -> None:
-        connection, _ = listening.accept()
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            if not pause:
-                connection.sendall(answer)
-                return
-            for byte in answer:
-                connection.sendall(bytes([byte]))
-                if ended.wait(pause):
-                    return
+        plain, _ = listening.accept()
+        with contextlib.suppress(OSError), plain:
+            connection = context.wrap_socket(plain, server_side=True) if context else plain
+            with connection:
+                connection.recv(65536)
+                for part in [bytes([byte]) for byte in answer] if pause else [answer]:
+                    connection.sendall(part)
+                    if ended.wait(pause):
+                        return
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield f"http{'s' if context else ''}://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             ended.set()
             thread.join()
@@ -210,6 +218,48 @@ def test_a_server_that_is_not_there_is_unreachable() -> None:
         Client(server).get("a", timeout=0)
 
 
-def test_https_wants_a_certificate() -> None:
-    with answering(b"no TLS") as server, pytest.raises(UnreachableError):
-        Client(server.replace("http:", "https:"), context=ssl.create_default_context()).get("a")
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(made.public_bytes(Encoding.PEM) + private)
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_https_reaches_who_has_the_certificate(certificate: Path, tls: ssl.SSLContext) -> None:
+    body = b'{"Value":"Zm9v","Version":3}'
+    trusting = ssl.create_default_context(cafile=certificate)
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n" + body, context=tls) as server:
+        found = Client(server, context=trusting).get("a")
+    assert (found.value.reveal(), found.version) == (b"foo", 3)
+    with answering(b"", context=tls) as server, pytest.raises(UnreachableError, match="CERT"):
+        Client(server).get("a")
+
+
+def test_https_that_drips_is_given_up_in_time(certificate: Path, tls: ssl.SSLContext) -> None:
+    trusting = ssl.create_default_context(cafile=certificate)
+    head = b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000
+    begun = time.monotonic()
+    with answering(head, 0.1, tls) as server, pytest.raises(UnreachableError):
+        Client(server, timeout=2, context=trusting).get("a")
+    assert time.monotonic() - begun < 20

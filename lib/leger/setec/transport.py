@@ -79,12 +79,13 @@ def post(
 
 
 class _Bounded:
-    """A socket's part that gives each read only what is left until `deadline`."""
+    """A socket's part that gives each read only what is left until `deadline`, if it has one."""
 
-    deadline = 0.0
+    deadline: float | None = None
 
     def recv_into(self, *arguments: Any, **options: Any) -> int:
-        self.settimeout(left(self.deadline))  # type: ignore[attr-defined]
+        if self.deadline is not None:
+            self.settimeout(left(self.deadline))  # type: ignore[attr-defined]
         return super().recv_into(*arguments, **options)  # type: ignore[misc,no-any-return]
 
 
