@@ -129,8 +129,6 @@ class Machine:
             failed = self.run("systemctl", "list-units", "--failed", "--no-legend", check=False)
             raise MachineError(f"{self.name}: came up {state}: {failed.stdout}{self.log}")
 
-    # -- power ---------------------------------------------------------------------------------
-
     def start(self, *, wait: bool = True) -> str:
         """Boot what the disk holds; returns systemd's word for it: running, degraded, ...
 
@@ -199,10 +197,10 @@ class Machine:
 
     def _off(self) -> None:
         self._power.kill()
-        if not self._power.wait_off(30):
+        if not self._power.wait_off(60):
             raise MachineError(f"{self.name}: processes cannot be killed")
         if self._process is not None:
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
         end = time.monotonic() + 60
         while loop_devices(self.disk):
@@ -235,8 +233,6 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self.drop()
-
-    # -- commands ------------------------------------------------------------------------------
 
     def run(
         self,
@@ -331,8 +327,6 @@ class Machine:
             raise MachineError(f"{self.name}: {shlex.join(argv)}: {message}")
         return done.stdout
 
-    # -- files ---------------------------------------------------------------------------------
-
     def push(self, content: bytes | str | Path, remote: str, mode: int = 0o644) -> None:
         """Put a file there (its folder is made), or a folder of the host with all it holds."""
         if isinstance(content, Path) and content.is_dir():
@@ -350,8 +344,6 @@ class Machine:
     def pull_folder(self, remote: str, local: Path) -> None:
         """Copy a folder of the machine, with all it holds, into a folder of the host."""
         transfer.unpack(self._exchange(["tar", "-c", "-f", "-", "-C", remote, "."]), local)
-
-    # -- conveniences --------------------------------------------------------------------------
 
     def sync(self) -> None:
         """Write out everything, so that a cut from here on cannot lose it."""
@@ -387,9 +379,14 @@ def collect() -> None:
     with locked(cache() / "run.lock"):
         for folder in machines().glob("*"):
             if folder.name not in _live and not (folder / "kept").exists():
-                with suppress(OSError), (folder / "owner").open("w") as owner:
-                    fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    Machine(folder.name).drop()
+                _drop_if_abandoned(folder)
+
+
+def _drop_if_abandoned(folder: Path) -> None:
+    # What does not go now (a busy disk) goes the next time; it must not spoil a test of today.
+    with suppress(OSError, MachineError), (folder / "owner").open("a") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Machine(folder.name).drop()
 
 
 @atexit.register
