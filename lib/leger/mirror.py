@@ -109,12 +109,18 @@ class Fetch:
 
     def _brought(self, deployment: Deployment) -> str:
         ref = deployment.ref
-        if _COMMIT.fullmatch(ref):
-            return self._pinned(ref)
-        tree = deployment.address.tree
-        if tree and not ref:
-            return self._follow([branch for branch, _ in splits(tree)], deployment)
-        return self._follow([ref or "HEAD"], deployment)
+        branches = [branch for branch, _ in splits(deployment.address.tree)]
+        if branches and not ref:
+            return self._follow(branches, deployment)
+        if branches:
+            # Where the branch ends and the folder begins, only its name in the mirror tells.
+            with contextlib.suppress(FetchError):
+                self._follow(branches, deployment)
+        return (
+            self._pinned(ref)
+            if _COMMIT.fullmatch(ref)
+            else self._follow([ref or "HEAD"], deployment)
+        )
 
     def _is_sound(self) -> bool:
         done = self.mirror.run(["fsck", "--connectivity-only", "--no-progress"], 120)
@@ -248,7 +254,7 @@ def _candidates(name: str) -> list[str]:
 
 def splits(tree: str) -> list[tuple[str, str]]:
     """Every way to read BRANCH/PATH, the longest branch first."""
-    parts = tree.strip("/").split("/")
+    parts = [part for part in tree.split("/") if part]
     return [
         ("/".join(parts[:count]), "/".join(parts[count:])) for count in range(len(parts), 0, -1)
     ]

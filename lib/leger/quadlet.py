@@ -31,10 +31,6 @@ class Output:
     messages: tuple[str, ...]
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def made_from(self, file: Path) -> list[str]:
-        """The units whose SourcePath= is `file`."""
-        return [unit for unit, source in self.sources.items() if source == str(file)]
-
 
 def is_quadlet(path: str) -> bool:
     """Whether quadlet would load a file of this name."""

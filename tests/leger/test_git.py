@@ -5,6 +5,7 @@ import os
 import socketserver
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,17 @@ def test_a_browsers_address_ends_its_branch_where_the_remote_says(scope, reposit
     mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
     assert mirrors.Fetch(mirror, Limits()).commit(item) == first
     assert git.folder(scope, item) == "web/conf"
+    pinned = replace(item, ref=repository.commit({"web/a": "2"}))
+    assert mirrors.Fetch(mirror, Limits()).commit(pinned) == pinned.ref
+    assert git.folder(scope, pinned) == "web/conf"
+
+
+def test_a_pinned_browsers_address_knows_its_folder_from_the_start(scope, repository):
+    first = repository.commit({"web/a": "1"})
+    item = Deployment("web", "https://host/o/r/tree/main/web", ref=first)
+    mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
+    assert mirrors.Fetch(mirror, Limits()).commit(item) == first
+    assert git.folder(scope, item) == "web"
 
 
 def test_the_hosts_git_settings_do_not_count(scope, repository, tmp_path, monkeypatch):
