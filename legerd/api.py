@@ -108,6 +108,15 @@ def _fetch(service: Service, caller: Caller, request: wire.FetchRequest) -> str:
     return f'{{"Secrets":[{answers}]}}'
 
 
+def _watch(service: Service, caller: Caller, request: wire.WatchRequest) -> str:
+    told = service.watch(caller, request, bottle.request.environ.get("legerd.until"))
+    answers = (
+        f'{{"Name":{wire.text(each.name)},"Status":{each.status},"Version":{each.version}}}'
+        for each in told
+    )
+    return f'{{"Secrets":[{",".join(answers)}]}}'
+
+
 def _status(service: Service, caller: Caller, _request: wire.ListRequest) -> str:
     status = service.status(caller)
     return f'{{"Recovery":{wire.text(status.recovery)},"Secrets":{status.secrets}}}'
@@ -128,6 +137,7 @@ _CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
     "/api/delete": (wire.NameRequest, _delete),
     "/api/delete-version": (wire.VersionRequest, _delete_version),
     "/api/leger/fetch": (wire.FetchRequest, _fetch),
+    "/api/leger/watch": (wire.WatchRequest, _watch),
     "/api/leger/status": (wire.ListRequest, _status),
     "/api/leger/recovery": (wire.RecoveryRequest, _recovery),
 }

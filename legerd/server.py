@@ -26,6 +26,7 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from legerd import log
 from legerd.identity import IdentityError, Peer, read_peer
 from legerd.limits import Limits, Shares
+from legerd.watch import Parked
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -145,6 +146,8 @@ class _Task(WSGITask):
         environ: dict[str, Any] = super().get_environment()
         environ["legerd.path"] = self.request.path
         environ["legerd.peer"] = self.channel.peer
+        environ["legerd.until"] = self.channel.until
+        environ["wsgi.input"].seek(0)  # a call that was parked is run anew
         return environ
 
 
@@ -176,6 +179,7 @@ class _Channel(HTTPChannel):
     def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self.peer: Peer | None = None
         self.began = 0.0
+        self.until: float | None = None
         self._size = 0
         self._gone = False
         if sock.family == socket.AF_UNIX:
@@ -200,7 +204,14 @@ class _Channel(HTTPChannel):
         return done
 
     def service(self) -> None:
-        super().service()
+        """Run one request in a worker; one that is parked keeps its place in the queue."""
+        try:
+            super().service()
+        except Parked as parked:
+            self.until = parked.until
+            parked.park(lambda: self.server.add_task(self))
+            return
+        self.until = None
         if not self.requests and self.request is None:
             self._count(0, -self._size)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,9 +24,12 @@ from legerd.errors import (
 from legerd.identity import Caller
 from legerd.store import SecretStore
 from legerd.values import Secret
+from legerd.watch import Parked, Watchers
 
 MAX_FETCH = 1024
 MAX_FETCH_BYTES = 64 << 20
+MAX_WATCH = 300
+WATCH_SECONDS = 60
 
 
 class RecoverableStore(SecretStore, Protocol):
@@ -46,6 +50,15 @@ class Info:
     name: str
     versions: tuple[int, ...]
     active: int
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A secret that is not as the watcher has it; `status` is 200, 403 or 404."""
+
+    name: str
+    status: int
+    version: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,7 @@ class Service:
     def __init__(self, store: RecoverableStore, audit: AuditLog) -> None:
         self._store = store
         self._audit = audit
+        self.watchers = Watchers(lambda: store.snapshot.sequence)
 
     def list(self, caller: Caller) -> Sequence[Info]:
         """Every secret that the caller may see the info of, by name."""
@@ -109,7 +123,8 @@ class Service:
         """Store `value` as the next version; the number of the version that has it."""
         _named(name)
         self._decide(caller, "put", name)
-        return self._store.put(name, value, _creator(caller))
+        with self._changing(name):
+            return self._store.put(name, value, _creator(caller))
 
     def create_version(self, caller: Caller, name: str, version: int, value: bytes) -> None:
         """Store `value` under a number of the caller's choice and activate it."""
@@ -117,23 +132,27 @@ class Service:
         if version == 0:
             raise InvalidVersion("invalid version, please specify a version > 0")
         self._decide(caller, "create-version", name, version)
-        self._store.create_version(name, version, value, _creator(caller))
+        with self._changing(name):
+            self._store.create_version(name, version, value, _creator(caller))
 
     def activate(self, caller: Caller, name: str, version: int) -> None:
         """Make `version` the active one."""
         _named(name)
         self._decide(caller, "activate", name, version)
-        self._store.activate(name, version)
+        with self._changing(name):
+            self._store.activate(name, version)
 
     def delete(self, caller: Caller, name: str) -> None:
         """Delete a secret with all its versions; one that is not there is fine."""
         self._decide(caller, "delete", name)
-        self._store.delete(name)
+        with self._changing(name):
+            self._store.delete(name)
 
     def delete_version(self, caller: Caller, name: str, version: int) -> None:
         """Delete one version, which must not be the active one, for ever."""
         self._decide(caller, "delete", name, version)
-        self._store.delete_version(name, version)
+        with self._changing(name):
+            self._store.delete_version(name, version)
 
     def fetch(self, caller: Caller, request: wire.FetchRequest) -> Sequence[Fetched]:
         """Many secrets at once, from one snapshot and with one sync of the audit log.
@@ -151,6 +170,30 @@ class Service:
             ]
         )
         return answers
+
+    def watch(
+        self, caller: Caller, request: wire.WatchRequest, until: float | None
+    ) -> Sequence[Watched]:
+        """Which of the secrets have another active version than given; raises Parked while none.
+
+        Empty when time is up. It needs the right to get or info; changes that are told are
+        recorded as info, denials too. `until` (monotonic seconds) is None at the first look.
+        """
+        if len(request.Secrets) > MAX_FETCH or request.Seconds > MAX_WATCH:
+            raise wire.BadRequestError
+        snapshot = self._store.snapshot
+        found = [_watched(caller, snapshot, item) for item in request.Secrets]
+        told = [each for each in found if each is not None]
+        if until is None:
+            until = time.monotonic() + (request.Seconds or WATCH_SECONDS)
+        over = time.monotonic() >= until or self.watchers.closed
+        if not told and request.Secrets and not over:
+            names = frozenset(item.Name for item in request.Secrets)
+            raise Parked(self.watchers, names, snapshot.sequence, until)
+        self._audit.record(
+            [Entry(caller.principal, "info", each.status != 403, each.name) for each in told]
+        )
+        return told
 
     def status(self, caller: Caller) -> Status:
         """What root of the host may know of the vault; only a denial is recorded."""
@@ -190,6 +233,14 @@ class Service:
             return Fetched(item.Name, 304, version, tag=tag)
         return Fetched(item.Name, 200, version, value, tag)
 
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[None]:
+        """Whatever is done to `name` in here, its watchers look at it afterwards."""
+        try:
+            yield
+        finally:
+            self.watchers.changed(name)
+
     def _secret(self, name: str) -> Secret:
         return _secret(self._store.snapshot, name)
 
@@ -226,6 +277,18 @@ def _value(secret: Secret, version: int) -> tuple[bytes, int]:
         return secret.versions[number].value.reveal(), number
     except KeyError:
         raise NotFound("not found") from None
+
+
+def _watched(
+    caller: Caller, snapshot: Mapping[str, Secret], item: wire.FetchItem
+) -> Watched | None:
+    """What a watcher has to be told of one secret, if anything; version 0 means it has none."""
+    if not (caller.may("info", item.Name) or caller.may("get", item.Name)):
+        return Watched(item.Name, 403)
+    secret = snapshot.get(item.Name)
+    if secret is None:
+        return Watched(item.Name, 404) if item.Version else None
+    return None if secret.active == item.Version else Watched(item.Name, 200, secret.active)
 
 
 def _info(secret: Secret) -> Info:

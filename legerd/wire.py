@@ -116,6 +116,14 @@ class FetchRequest:
 
 
 @dataclass(frozen=True)
+class WatchRequest:
+    """watch: answer once an active version is another than here; `Seconds` 0 means 60."""
+
+    Secrets: tuple[FetchItem, ...] = ()
+    Seconds: int = 0
+
+
+@dataclass(frozen=True)
 class RecoveryRequest:
     """recovery: the public half of a recovery key."""
 

@@ -61,6 +61,7 @@ class Served:
     vault: MemoryVault
     audit: AuditLog
     listener: server.Listener
+    service: Service
 
     @property
     def policy(self) -> Path:
@@ -118,13 +119,15 @@ def serve(folder: Path, limits: Limits | None = None) -> Iterator[Served]:
     audit = AuditLog(folder / "audit.log")
     vault = MemoryVault()
     callers = LocalCallers(PolicyFile(folder / "policy.yaml"), "host.example")
-    app = make_app(Service(vault, audit), callers)
+    service = Service(vault, audit)
+    app = make_app(service, callers)
     listener = server.Listener(listening, app, limits or Limits())
     listener.start()
     held = listening.dup()  # as systemd holds it
     try:
-        yield Served(path, folder, vault, audit, listener)
+        yield Served(path, folder, vault, audit, listener, service)
     finally:
+        service.watchers.close()
         listener.stop()
         held.close()
         audit.close()
