@@ -1,7 +1,4 @@
-"""setec's own Go client against legerd, on a port and on a unix socket, and the shared cache file.
-
-It needs a Go that setec's module accepts (or 1.21, which fetches one), and the module itself.
-"""
+"""setec's own Go client against legerd, on a port and on a unix socket, and the shared cache file."""
 
 from __future__ import annotations
 
@@ -14,9 +11,8 @@ import pytest
 from leger.secretvalue import SecretValue
 from leger.setec import Client, FileCache, Store
 
-from tests.legerd import oracle
 from tests.legerd.daemon import Daemon
-from tests.setec import setecs
+from tests.setec import golang, setecs
 
 pytestmark = pytest.mark.xdist_group("go")  # built once
 MODULE = Path(__file__).parent / "goclient"
@@ -24,39 +20,12 @@ NOWHERE = Client("unix:/nowhere")
 FROM_GO, FROM_PYTHON = "ours/from go <é>", "ours/from python <é>"
 
 
-def go(*arguments: str, output: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run Go in the module; it may fetch a newer one of itself if the module needs that."""
-    command = oracle.go()
-    assert command
-    home = os.environ.get("HOME") or str(Path("~").expanduser())
-    return subprocess.run(
-        [command, *arguments, *(["-o", str(output), "."] if output else [])],
-        cwd=MODULE,
-        env={**os.environ, "HOME": home, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "auto"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-
-
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    return (done.stderr.strip().splitlines() or ["no word"])[-1]
-
-
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Go module's tests as a program."""
-    if not oracle.go():
-        pytest.skip("setec's Go client needs Go, which is not installed")
-    if (version := go("version")).returncode:
-        pytest.skip(f"this Go is too old for setec's Go client: {last_line(version)}")
-    fetched = go("list", "-deps", "-test", ".")
-    if fetched.returncode and not os.environ.get("CI"):
-        pytest.skip(f"setec's Go module cannot be had: {last_line(fetched)}")
-    assert fetched.returncode == 0, fetched.stderr
+    golang.need(MODULE)
     path = tmp_path_factory.mktemp("go") / "client"
-    built = go("test", "-c", output=path)
+    built = golang.run(MODULE, "test", "-c", "-o", str(path), ".")
     assert built.returncode == 0, built.stderr
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from leger.setec import (
     static_file,
     static_text_file,
 )
+from leger.setec.store import period, waits
 
 from tests.legerd.daemon import Daemon
 from tests.setec import setecs
@@ -66,6 +68,43 @@ def test_a_start_waits_for_what_is_not_there_yet(client: Client) -> None:
     with Store(client, ["ours/early", "ours/late"], timeout=60, poll_interval=-1) as store:
         assert read(store, "ours/late") == "2"
     late.join()
+
+
+def test_a_start_tries_again_less_and_less_often() -> None:
+    found = [round(wait * 1000) for wait in itertools.islice(waits(), 14)]
+    assert found == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 4096]
+
+
+def test_polls_are_spread() -> None:
+    found = [period(3600) for _ in range(1000)]
+    assert 3240 <= min(found) < 3400 < 3800 < max(found) <= 3960
+
+
+def test_who_reads_waits_for_no_disk(client: Client) -> None:
+    writing, written = threading.Event(), threading.Event()
+
+    class SlowCache(MemoryCache):
+        def write(self, data: bytes) -> None:
+            writing.set()
+            assert written.wait(60)
+            super().write(data)
+
+    fill(client, quick="1", other="1")
+    written.set()
+    cache = SlowCache()
+    with Store(
+        client, ["ours/quick"], timeout=20, allow_lookup=True, poll_interval=-1, cache=cache
+    ) as store:
+        writing.clear()
+        written.clear()
+        looking = threading.Thread(target=store.lookup, args=["ours/other"])
+        looking.start()
+        assert writing.wait(60)
+        assert read(store, "ours/quick") == "1"
+        assert not written.is_set()
+        written.set()
+        looking.join()
+    assert b"ours/other" in cache.read()
 
 
 def test_a_start_gives_up_at_its_deadline() -> None:

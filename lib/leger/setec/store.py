@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
@@ -23,9 +23,20 @@ from leger.setec.values import StoreClient, Value
 from leger.setec.watcher import LOG, Secret, Updater, Watcher
 
 HOUR = 3600.0
-_FIRST_WAIT = 0.001
-_LAST_WAIT = 4.0
 _Made = TypeVar("_Made")
+
+
+def waits() -> Iterator[float]:
+    """How long (seconds) to wait before each new try at start, without end."""
+    wait = 0.001
+    while True:
+        yield wait
+        wait = wait * 2 if wait < 4 else wait
+
+
+def period(interval: float) -> float:
+    """An interval between polls, up to a tenth off, so that not all programs ask together."""
+    return interval * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
 
 
 class Store:
@@ -59,6 +70,7 @@ class Store:
         self._expiry_age = expiry_age
         self._now = now
         self._lock = threading.RLock()
+        self._saving = threading.Lock()  # taken before the other: who reads waits for no disk
         self._handles: WeakValueDictionary[str, Secret] = WeakValueDictionary()
         self._watchers: defaultdict[str, WeakSet[Watcher]] = defaultdict(WeakSet)
         self._metrics = dict.fromkeys(
@@ -158,7 +170,7 @@ class Store:
             if active and (tracked.secret is None or tracked.secret.version != value.version):
                 tracked.secret = value
                 self._notify(name)
-            self._flush()
+        self._flush()
 
     def _read(self, name: str) -> SecretValue:
         with self._lock:
@@ -174,7 +186,7 @@ class Store:
             tracked = self._tracked.setdefault(name, Tracked())
             tracked.secret, tracked.last_access = value, int(self._now())
             handle = self.secret(name)
-            self._flush()
+        self._flush()
         return handle
 
     def _load(self) -> dict[str, Tracked]:
@@ -207,7 +219,7 @@ class Store:
 
     def _fetch_all(self, names: list[str], timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        wait = _FIRST_WAIT
+        pauses = waits()
         while errors := self._try(names, deadline):
             names = list(errors)
             left = None if deadline is None else deadline - time.monotonic()
@@ -215,8 +227,8 @@ class Store:
                 raise UnreachableError(
                     f"cannot get {', '.join(names)}: {next(iter(errors.values()))}"
                 )
+            wait = next(pauses)
             time.sleep(wait if left is None else min(wait, left))
-            wait = wait * 2 if wait < _LAST_WAIT else wait
 
     def _try(self, names: list[str], deadline: float | None) -> dict[str, SetecError]:
         errors: dict[str, SetecError] = {}
@@ -235,23 +247,21 @@ class Store:
     def _start(self, interval: float) -> threading.Thread | None:
         if interval < 0:
             return None
-        period = interval * random.uniform(0.9, 1.1)  # noqa: S311 - spreads the load
         poller = threading.Thread(
-            target=self._poll, args=(period,), name="leger.setec", daemon=True
+            target=self._poll, args=(period(interval),), name="leger.setec", daemon=True
         )
         poller.start()
         return poller
 
-    def _poll(self, period: float) -> None:
-        due = time.monotonic() + period
+    def _poll(self, every: float) -> None:
+        due = time.monotonic() + every
         while not self._closing.wait(max(0.0, due - time.monotonic())):
-            due = max(due + period, time.monotonic())
+            due = max(due + every, time.monotonic())
             try:
                 self.refresh()
             except LegerError as error:
                 LOG.warning("%s", error)
-        with self._lock:
-            self._flush()
+        self._flush()
 
     def _refresh(self) -> None:
         with self._lock:
@@ -290,8 +300,8 @@ class Store:
             for name, update in found.items():
                 if update.apply(self._tracked[name]):
                     self._notify(name)
-            if found or dropped:
-                self._save()
+        if found or dropped:
+            self._save()
         return bool(found)
 
     def _notify(self, name: str) -> None:
@@ -299,8 +309,11 @@ class Store:
             watcher.notify()
 
     def _save(self) -> None:
-        if self._cache is not None:
-            found = {name: tracked.cached() for name, tracked in self._tracked.items()}
+        if self._cache is None:
+            return
+        with self._saving:
+            with self._lock:
+                found = {name: tracked.cached() for name, tracked in self._tracked.items()}
             self._cache.write(cachefile.encode(found))
 
     def _flush(self) -> None:
