@@ -156,6 +156,20 @@ def test_it_serves_the_tailnet_where_it_is_asked_to(tmp_path: Path) -> None:
             assert legerd.stop() == 0
 
 
+def test_on_sigterm_who_watches_is_answered(tmp_path: Path) -> None:
+    with unix_daemon(tmp_path) as legerd:
+        assert legerd.request("POST", "/api/put", b'{"Name":"a","Value":"dg=="}')[1] == b"1"
+        connection = legerd.connect()
+        body = b'{"Secrets":[{"Name":"a","Version":1}],"Seconds":60}'
+        connection.request("POST", "/api/leger/watch", body, HEADERS)
+        time.sleep(0.3)
+        legerd.process.send_signal(signal.SIGTERM)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b'{"Secrets":[]}')
+        connection.close()
+        assert legerd.process.wait(8) == 0
+
+
 def test_on_sighup_the_audit_log_is_opened_anew(tmp_path: Path) -> None:
     with unix_daemon(tmp_path) as legerd:
         log = tmp_path / "state/audit.log"
