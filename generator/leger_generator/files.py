@@ -21,15 +21,18 @@ def read(path: str, limit: int, *, first: int = -1) -> bytes:
         return file.read(first) or b""
 
 
-def write(path: str, data: bytes) -> None:
-    """Put `data` at `path`, whose folder exists; what could not be written whole is removed."""
-    descriptor = os.open(path, _WRITE, 0o644)
+def write(path: str, data: bytes, below: int | None = None) -> None:
+    """Put `data` at `path`, whose folder exists; what could not be written whole is removed.
+
+    `below` is the open folder that a relative `path` starts from, which is quicker.
+    """
+    descriptor = os.open(path, _WRITE, 0o644, dir_fd=below)
     try:
         written = os.write(descriptor, data)
         while written < len(data):
             written += os.write(descriptor, data[written:])
     except OSError:
-        os.unlink(path)
+        os.unlink(path, dir_fd=below)
         raise
     finally:
         os.close(descriptor)
@@ -42,13 +45,20 @@ def replace(path: str, data: bytes) -> None:
     os.rename(temporary, path)
 
 
-def link(path: str, target: str) -> None:
-    """Make the symbolic link `path`; one that is there with the same target will do."""
+def link(path: str, target: str, below: int) -> None:
+    """Make the symbolic link `path` in the open folder `below`; the same one there will do."""
     try:
-        os.symlink(target, path)
-    except FileExistsError:
-        if not os.path.islink(path) or os.readlink(path) != target:
-            raise
+        os.symlink(target, path, dir_fd=below)
+    except FileExistsError as error:
+        if _target(path, below) != target:
+            raise error from None
+
+
+def _target(path: str, below: int) -> str:
+    try:
+        return os.readlink(path, dir_fd=below)
+    except OSError:
+        return ""
 
 
 def remove_tree(folder: str) -> None:

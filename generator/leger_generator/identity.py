@@ -2,6 +2,10 @@
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 def quadlet_identity(path: str) -> dict[str, object]:
     """Path, size (bytes), mtime (ns), inode and device of the binary; OSError without it."""
@@ -13,6 +17,15 @@ def quadlet_identity(path: str) -> dict[str, object]:
         "ino": status.st_ino,
         "dev": status.st_dev,
     }
+
+
+def is_unchanged(recorded: "Mapping[str, object]") -> bool:
+    """Whether the binary that `recorded` is of is still there, or was never known."""
+    path = recorded.get("path")
+    try:
+        return not isinstance(path, str) or is_same(quadlet_identity(path), recorded)
+    except OSError:
+        return False
 
 
 def is_same(one: object, other: object) -> bool:

@@ -6,15 +6,17 @@ import time
 from leger_generator import children, files, jsontext
 from leger_generator.choose import UNITS, Choice, choose
 from leger_generator.emit import emit, replace
+from leger_generator.identity import is_unchanged
 from leger_generator.journal import ERROR, INFO, Journal
 from leger_generator.paths import Paths
 from leger_generator.plan import MAX_BYTES, PlanError, head_digest
-from leger_generator.render import Rendered, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
+
+    from leger_generator.render import Rendered
 
 LIMIT = 5.0
 RESERVE = 0.3
@@ -99,7 +101,11 @@ def generate(
         _compare_with_current(paths, choice, journal)
         if not plan.problems:
             _keep(paths, choice)
-    rendered = render(plan, paths.runtime, environ, deadline, journal)
+    rendered = None
+    if not is_unchanged(plan.quadlet):
+        from leger_generator.render import render  # most starts need none of it
+
+        rendered = render(plan, paths.runtime, environ, deadline, journal)
     if rendered is not None:
         replace(folder, _changed(choice, rendered), journal)
         emit(folder, {}, rendered.links, journal)
@@ -107,7 +113,7 @@ def generate(
     _note(paths, choice, rendered, journal)
 
 
-def _changed(choice: Choice, rendered: Rendered) -> dict[str, str]:
+def _changed(choice: Choice, rendered: "Rendered") -> dict[str, str]:
     recorded = choice.plan.files
     return {
         path: text
@@ -141,7 +147,7 @@ def _keep(paths: Paths, choice: Choice) -> None:
         files.replace(paths.last_good, choice.data)
 
 
-def _note(paths: Paths, choice: Choice, rendered: Rendered | None, journal: Journal) -> None:
+def _note(paths: Paths, choice: Choice, rendered: "Rendered | None", journal: Journal) -> None:
     note = {
         "generation": choice.plan.generation,
         "blake2b": choice.plan.digest,

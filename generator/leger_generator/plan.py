@@ -179,7 +179,7 @@ def decode(data: bytes) -> Plan:
         raise PlanError(f"larger than {MAX_BYTES >> 20} MiB")
     digest = head_digest(data)
     start = data.index(b"\n") + 1 if b"\n" in data else len(data)
-    body = data[start:].removesuffix(b"\n")
+    body = memoryview(data)[start : len(data) - data.endswith(b"\n")]
     if _digest(body) != digest:
         raise PlanError("its checksum is wrong: cut off or damaged")
     return Plan.parse(_json(body), digest=digest)
@@ -200,13 +200,13 @@ def head_digest(data: bytes) -> str:
     return digest
 
 
-def _digest(body: bytes) -> str:
+def _digest(body: "bytes | memoryview") -> str:
     return blake2b(body, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def _json(data: bytes) -> object:
+def _json(data: "bytes | memoryview") -> object:
     try:
-        return jsontext.loads(data.decode())
+        return jsontext.loads(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise PlanError("it is not JSON") from error
 
