@@ -1,4 +1,4 @@
-"""setec's own Go client against legerd, on a port and on a unix socket, and the shared cache file."""
+"""setec's own Go client against legerd: on a port, on a socket, and the shared cache file."""
 
 from __future__ import annotations
 
