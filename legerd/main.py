@@ -68,8 +68,7 @@ def _serve(options: Options) -> None:
     _wait(audit, lambda: [*listeners, *follower.listeners])
     notify("STOPPING=1")
     follower.stop()
-    service.watchers.close()
-    server.drain([*listeners, *follower.listeners])
+    server.drain([*listeners, *follower.listeners], wake=service.watchers.close)
     store.close()
     audit.close()
 

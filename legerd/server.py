@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
@@ -315,10 +316,15 @@ class Listener:
             os._exit(1)
 
 
-def drain(listeners: list[Listener], seconds: float = DRAIN_SECONDS) -> None:
-    """Drain all `listeners`, for `seconds` at most, then stop them."""
+def drain(
+    listeners: list[Listener],
+    seconds: float = DRAIN_SECONDS,
+    wake: Callable[[], None] = lambda: None,
+) -> None:
+    """Drain all `listeners`, for `seconds` at most, then stop them; `wake` ends what is parked."""
     for listener in listeners:
         listener.drain()
+    wake()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not all(listener.idle() for listener in listeners):
         time.sleep(0.02)

@@ -166,8 +166,9 @@ def test_on_sigterm_who_watches_is_answered(tmp_path: Path) -> None:
         legerd.process.send_signal(signal.SIGTERM)
         answer = connection.getresponse()
         assert (answer.status, answer.read()) == (200, b'{"Secrets":[]}')
+        assert answer.getheader("Connection") == "close"
+        assert legerd.process.wait(4) == 0
         connection.close()
-        assert legerd.process.wait(8) == 0
 
 
 def test_on_sighup_the_audit_log_is_opened_anew(tmp_path: Path) -> None:
