@@ -18,6 +18,7 @@ PLACEHOLDERS = (".gitkeep", ".keep", ".placeholder", ".gitignore")
 _SPECIFIER = re.compile(r"%%|%[a-zA-Z]")
 _BIND = re.compile(r"\btype=(?:bind|glob)\b")
 _SOURCE = re.compile(r"\b(?:source|src)=(\.[^,\"']*)")
+_BARE_SOURCE = re.compile(r"\b(?:source|src)=([^,\"']+)")
 _READ_ONLY = re.compile(r"(?:^|[,\"'])(?:ro|readonly)(?:=(?:true|1))?(?=$|[,\"'])")
 _WRITABLE = re.compile(r",(?:ro|readonly|rw)=?(?:true|false|0|1)?(?=$|[,\"'])|,rw(?=$|[,\"'])")
 _HINT = "add ro; what a container may write is named by data: in .leger.yaml"
@@ -207,6 +208,7 @@ def _unresolved(source: Source) -> Iterator[Fault]:
     keys += ["Device"] if source.kind == "volume" else []
     if source.kind == "build" and not source.last("Build", "SetWorkingDirectory"):
         keys += ["File", "IgnoreFile", "Secret"]
+    yield from _without_dot(source)
     for place in source.named(source.section, *keys):
         for word in words(place.setting.value):
             path = re.split(r"[=,]", word)[-1] if "=" in word else word
@@ -214,3 +216,16 @@ def _unresolved(source: Source) -> Iterator[Fault]:
                 message = f"quadlet leaves {path} as it is: podman looks for it in / or $HOME"
                 yield source.fault(place, message, "give an absolute path")
                 break
+
+
+def _without_dot(source: Source) -> Iterator[Fault]:
+    """A path that quadlet would resolve if it began with ./ and that podman takes for a name."""
+    for place in source.named(source.section, "Volume", "Mount"):
+        value = place.setting.value
+        match = _BARE_SOURCE.search(value) if _BIND.search(value) else None
+        path = match[1] if match else ""
+        if place.setting.key == "Volume":
+            path = value.partition(":")[0]
+            path = path if "/" in path else ""
+        if path and not path.startswith(("/", ".", "%", '"', "'")):
+            yield source.fault(place, f"quadlet leaves {path} as it is", f"write ./{path}")

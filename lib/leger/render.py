@@ -12,6 +12,7 @@ import resource
 import select
 import signal
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -128,7 +129,10 @@ def _place(error: Exception, path: str, sources: Mapping[str, str]) -> tuple[str
 def _confined(name: str, sources: Mapping[str, str], context: Mapping[str, Plain]) -> _Result:
     """`_render_all` in a child that cannot hang or eat the host."""
     reader, writer = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Another thread may hold a lock that the child would miss: it takes none.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         _child(writer, name, sources, context)
     os.close(writer)

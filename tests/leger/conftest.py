@@ -26,17 +26,6 @@ def scope(tmp_path: Path) -> Scope:
     return Scope.system(tmp_path / "host")
 
 
-@pytest.fixture
-def quadlet(machines_allowed: None, suite: str) -> Path:
-    """The quadlet of each suite's podman, run on this host."""
-    from machine.image import quadlet_binary
-
-    binary = quadlet_binary(suite)
-    if binary is None:
-        pytest.skip(f"{suite}'s quadlet does not run on this host")
-    return binary
-
-
 Prepare = Callable[..., Prepared]
 
 

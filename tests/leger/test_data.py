@@ -145,11 +145,28 @@ def test_a_path_may_leave_its_folder_but_not_the_repository(prepared):
         ("a.container", f"{IMAGE}PodmanArgs=--env-file ./x\n"),
         ("a.container", f"{IMAGE}SeccompProfile=./x\n"),
         ("a.volume", "[Volume]\nDevice=./x\n"),
+        ("a.container", f"{IMAGE}Volume=./x/../x/y:/y\nPodmanArgs=-v ./x:/x\n"),
     ],
 )
 def test_what_quadlet_leaves_relative_is_warned_of(prepared, file, content):
     item = prepared("web", {file: content})
-    assert "quadlet leaves ./x as it is" in shown(item.warnings)[0]
+    assert "quadlet leaves ./x" in shown(item.warnings)[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "path"),
+    [
+        ("Volume=conf/x:/c", "conf/x"),
+        ("Mount=type=bind,source=conf,destination=/c", "conf"),
+        ("Volume=conf:/c", ""),
+        ("Volume=%h/x:/c", ""),
+        ("Volume=/x/y:/c", ""),
+        ("Mount=type=volume,source=conf,destination=/c", ""),
+    ],
+)
+def test_a_path_without_a_dot_is_warned_of(prepared, setting, path):
+    found = [fault.hint for fault in one(prepared, setting, CONF).warnings]
+    assert found == ([f"write ./{path}"] if path else [])
 
 
 def test_drop_ins_are_relative_to_their_quadlet(prepared, scope):
