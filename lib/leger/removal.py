@@ -43,8 +43,9 @@ def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
         data.rmdir()
     elif data.is_dir():
         left.append(f"data {data}")
-    kept = adoption.kept(scope, "/")
-    left += [f"adopted {path}" for path in sorted(kept.rglob("*")) if path.is_file()]
+    sources = {unit.source.rpartition("/")[2] for unit in gone.units.values()}
+    adopted = sorted(adoption.kept(scope, "/").rglob("*"))
+    left += [f"adopted {path}" for path in adopted if path.is_file() and path.name in sources]
     return tuple(left)
 
 

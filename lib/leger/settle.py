@@ -103,10 +103,8 @@ def _catch_up(host: Host, current: Generation) -> list[str]:
 
 def _loaded(host: Host, note: Point | None, current: Generation) -> Compiled:
     """The units that are loaded, as the generation that the generator emitted knows them."""
-    if note is None:
-        return generation.EMPTY
     emitted = current
-    if note != current.point:
+    if note not in (None, current.point):
         with contextlib.suppress(LegerError):
             emitted = generation.load(host.scope, note.generation)
     states = host.manager.states(_own(emitted))

@@ -102,6 +102,14 @@ def test_a_restored_etc_is_mended_by_the_next_command_too(app: Machine) -> None:
     app.run("systemctl", "is-active", "alpha.service", "beta.service")
 
 
+def test_without_the_generators_note_nothing_that_runs_is_touched(app: Machine) -> None:
+    before = app.run("podman", "inspect", "-f", "{{.State.Pid}}", "alpha", "beta").stdout
+    app.sh("rm -r /run/leger")
+    app.run("leger", "deploy", "update", "app")
+    assert app.run("podman", "inspect", "-f", "{{.State.Pid}}", "alpha", "beta").stdout == before
+    assert status(app)["problems"] == []
+
+
 def test_a_lost_var_is_filled_again(app: Machine) -> None:
     app.sh("rm -r /var/lib/leger; mkdir -m 700 /var/lib/leger")
     assert "leger" in app.run("leger", "status").stderr
