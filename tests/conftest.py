@@ -106,7 +106,7 @@ def machines_allowed() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quadlet(machines_allowed: None, suite: str) -> Path:
     """The quadlet of the suite's podman, run on this host."""
     program = quadlet_binary(suite)

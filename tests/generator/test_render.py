@@ -12,7 +12,6 @@ import pytest
 from generator.generating import Host, identity_of, plan
 from leger_generator.dropin import HOOK
 from leger_generator.plan import File, encode
-from machine import quadlet_binary
 
 FAKE = """#!/bin/sh
 out=$3
@@ -170,14 +169,6 @@ def test_a_link_on_the_way_to_the_store_does_not_hide_it(host: Host) -> None:
         deployments={"web": {"store": f"{link}/real-1", "commit": "c"}},
     )
     assert "ExecStart=/new" in host.generate().texts["web.service"]
-
-
-@pytest.fixture(scope="module")
-def quadlet(machines_allowed: None, suite: str) -> Path:
-    binary = quadlet_binary(suite)
-    if binary is None:
-        pytest.skip(f"the quadlet of {suite} does not run on this host")
-    return binary
 
 
 def test_a_real_quadlet_renders_them_afresh(host: Host, quadlet: Path) -> None:
