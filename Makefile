@@ -30,6 +30,7 @@ lint:           ## ruff, mypy and import-linter
 	@PYTHONPATH=lib:generator:hooks:. $(VENV)/lint-imports | sed -n '/^Analyzed/,$$p'; exit $${PIPESTATUS[0]}
 
 soak: export LEGER_SOAK = 1
+soak: export PYTEST_ADDOPTS = --timeout=36000
 soak: test      ## the tests with their long series run whole: hours
 
 bench:          ## measure against the limits: a table here, JSON in bench/results/
