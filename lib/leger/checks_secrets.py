@@ -43,7 +43,10 @@ def secrets_without_cgroups(world: World) -> Iterator[Fault]:
 
 def bindings_without_use(world: World) -> Iterator[Fault]:
     """A warning: the host's or the author's file names a secret that no quadlet uses."""
+    compiled = {unit.deployment for unit in world.units if unit.kind != "plain"}
     for deployment, item in world.prepared.items():
+        if deployment not in compiled:
+            continue
         used = [binding.podman for binding in world.bindings.get(deployment, ())]
         for name in dict.fromkeys([*item.deployment.secrets, *item.author.secrets]):
             pattern = re.compile(".*".join(map(re.escape, re.split("%[a-zA-Z]", name))))

@@ -12,7 +12,7 @@ def test_a_good_folder_has_no_faults_with_or_without_quadlet(quadlet):
             FIXTURES / "everything", binary, {"title": "Hello"}
         )
         assert shown(faults) == []
-        assert "./page.html is mounted read-only" in " ".join(shown(warnings))
+        assert shown(warnings) == ["web/web.container:10: ./page.html is mounted read-only"]
 
 
 def test_faults_name_file_and_line(tmp_path, quadlet):
