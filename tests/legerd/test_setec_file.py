@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import random
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -295,3 +296,41 @@ def test_any_bytes_are_refused(data: bytes) -> None:
 def test_any_cleartext_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(StoreCorrupt):
         parsed(sealed(text))
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """`data` with one to three things changed, put in, taken out or put elsewhere."""
+    whole = bytearray(data)
+    for _ in range(rng.randint(1, 3)):
+        start = rng.randrange(len(whole) + 1)
+        end = min(len(whole), start + rng.choice((0, 1, 1, 2, 5, 40)))
+        piece = rng.choice((b"", rng.randbytes(end - start), rng.randbytes(2), whole[start:] * 2))
+        whole[start:end] = piece[:200]
+    return bytes(whole)
+
+
+def test_whatever_is_damaged_is_read_as_it_was_or_refused(rng: random.Random, soak: bool) -> None:
+    data = golden.path_of("versions").read_bytes()
+    file, secrets = setec_file.parse(data, (DUMMY,), HERE)
+    text = setec_file.cleartext(secrets.values())
+    box = json.loads(data)["DB"]
+    blob = base64.b64decode(file.dek)
+
+    def sealed_again(dek: bytes, box: bytes) -> bytes:
+        texts = (base64.b64encode(part).decode() for part in (dek, box))
+        return '{{"Version":1,"DEK":"{}","DB":"{}"}}'.format(*texts).encode()
+
+    def keyset(raw: bytes) -> bytes:
+        return tink.wrap(DUMMY.seal(raw, b"setec DEK v1"))
+
+    makers = (
+        lambda: damaged(data, rng),
+        lambda: sealed_again(damaged(blob, rng), base64.b64decode(box)),
+        lambda: sealed_again(keyset(damaged(file.keyset.encode(), rng)), base64.b64decode(box)),
+        lambda: sealed_again(blob, damaged(base64.b64decode(box), rng)),
+    )
+    for number in range(1_000_000 if soak else 2_000):
+        with contextlib.suppress(StoreCorrupt, KeyUnavailable):
+            assert parsed(makers[number % 4]()) == secrets
+        with contextlib.suppress(StoreCorrupt):
+            parsed(sealed_again(blob, file.keyset.seal(damaged(text, rng), DB)))

@@ -10,10 +10,14 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import pytest
+
+from legerd import setec_vault
 from legerd.keys import Kek
+from legerd.setec_vault import SetecVault
 from legerd.store import Store
 
 KEK = Kek.of(bytes(range(32)))
@@ -23,10 +27,9 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import os, sys, threading
 from pathlib import Path
-from legerd.keys import Kek
-from legerd.store import Store
+from tests.legerd.test_store_crash import KINDS
 
-store = Store.open(Path(sys.argv[1]), Kek.of(bytes(range(32))))
+store = KINDS[sys.argv[3]](Path(sys.argv[1]))
 start = int(sys.argv[2])
 
 def write(writer):
@@ -44,11 +47,19 @@ for writer in range(8):
 """
 
 
-def killed(folder: Path, start: int, acknowledgements: int) -> Iterator[tuple[str, int, int, int]]:
+KINDS: Mapping[str, Callable[[Path], Store]] = {
+    "vault": lambda folder: Store.open(folder, KEK),
+    "setec's file": lambda folder: Store(SetecVault.open(folder / "database", (KEK,))),
+}
+
+
+def killed(
+    folder: Path, kind: str, start: int, acknowledgements: int
+) -> Iterator[tuple[str, int, int, int]]:
     """What a child with 8 writers said until it was killed after so many acknowledgements."""
     paths = os.pathsep.join(str(ROOT / part) for part in ("", "lib", "generator"))
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(folder), str(start)],
+        [sys.executable, "-c", CHILD, str(folder), str(start), kind],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},
     )
@@ -67,8 +78,12 @@ def killed(folder: Path, start: int, acknowledgements: int) -> Iterator[tuple[st
     assert child.returncode == -signal.SIGKILL
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, rng: random.Random, soak: bool):
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_acknowledged_survives_kill_9(
+    tmp_path: Path, kind: str, rng: random.Random, soak: bool
+) -> None:
     Store.open(tmp_path, KEK, create=True).close()
+    setec_vault.create(tmp_path / "database", KEK)
     acknowledged: dict[tuple[int, int], bytes] = {}
     tried: set[bytes] = set()
     open_transactions = 0
@@ -76,7 +91,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, rng: random.Rando
     for turn in range(rounds):
         pending: dict[int, int] = {}
         for said, writer, number, version in killed(
-            tmp_path, turn * 100_000, rng.randrange(60) + 1
+            tmp_path, kind, turn * 100_000, rng.randrange(60) + 1
         ):
             value = f"{writer} {number} ".encode() * 40
             if said == "try":
@@ -86,7 +101,8 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, rng: random.Rando
                 acknowledged[writer, version] = value
                 pending.pop(writer)
         open_transactions += bool(pending)
-        store = Store.open(tmp_path, KEK)
+        store = KINDS[kind](tmp_path)
+        assert not list(tmp_path.glob(".database.*"))
         stored = {
             (int(name.removeprefix("writer/")), number): version.value.reveal()
             for name, secret in store.snapshot.items()
