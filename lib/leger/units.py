@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Self
 
 from leger import quadlet
+from leger.checkout import resolve
 from leger.model import Tree, Unit
 from leger.relative import joined
+from leger.tree import LINK
 from leger.unitfile import UnitFile, words
 
 TREE = "@TREE@"
@@ -95,11 +98,12 @@ def normal(text: str, store: Path) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """A deployment's tree, and all files and folders in it ("." is the tree itself)."""
+    """A deployment's tree, all files and folders in it ("." is the tree itself), its links."""
 
     deployment: str
     tree: Tree
     paths: frozenset[str]
+    links: Mapping[str, str]
 
     @classmethod
     def of(cls, deployment: str, tree: Tree) -> Self:
@@ -108,7 +112,12 @@ class Place:
         for path in tree.files:
             parts = path.split("/")
             paths.update("/".join(parts[:count]) for count in range(1, len(parts)))
-        return cls(deployment, tree, frozenset(paths))
+        links = {
+            path: os.readlink(tree.path / path)
+            for path, (mode, _) in tree.files.items()
+            if mode == LINK
+        }
+        return cls(deployment, tree, frozenset(paths), links)
 
 
 def inputs(text: str, place: Place) -> tuple[str, ...]:
@@ -118,6 +127,8 @@ def inputs(text: str, place: Place) -> tuple[str, ...]:
         if not line.startswith("SourcePath="):
             rests = line.split(str(place.tree.path))[1:]
             found.update(_named(rest, place.paths) for rest in rests)
+    if place.links:
+        found |= {resolve(path, place.links) or path for path in found}
     return tuple(sorted(found - {""}))
 
 

@@ -230,6 +230,16 @@ def test_the_same_content_in_a_new_tree_gives_the_same_normal_text(prepared, com
     assert before.units["a.service"].inputs == ("a.env", "conf dir")
 
 
+def test_what_a_link_leads_to_is_read_too(prepared, compiled):
+    files = {
+        "a.container": f"{IMAGE}Volume=./current:/c:ro\n",
+        "current": "-> versions/2",
+        "versions/2/x": "1",
+    }
+    unit = built(compiled(prepared("web", files)), "web").units["a.service"]
+    assert unit.inputs == ("current", "versions/2")
+
+
 def test_deployments_that_refer_to_each_other_are_known(prepared, compiled):
     network = prepared("base", {"shared.network": "[Network]\n"})
     user = prepared("web", {"a.container": f"{IMAGE}Network=shared.network\n"})
