@@ -83,7 +83,7 @@ def open_store(options: Options, kek: Kek) -> Store:
 @contextlib.contextmanager
 def opened(options: Options, kek: Kek) -> Iterator[Store]:
     """The store, used with the rights of whoever owns its folder, and closed at the end."""
-    folder = options.db.resolve().parent if options.db else options.state
+    folder = Path(os.path.realpath(options.db)).parent if options.db else options.state
     with contextlib.ExitStack() as held:
         if os.path.isdir(folder):
             held.enter_context(keygen.as_owner(folder))
