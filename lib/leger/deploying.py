@@ -109,6 +109,45 @@ def remove(host: Host, name: str) -> Outcome:
     return replace(outcome, left=left)
 
 
+def roll_back(host: Host, number: int | None, *, dry_run: bool = False) -> Outcome:
+    """Deploy again what generation `number` had (None: the one before that was not bad).
+
+    Raises LegerError if it is not kept, FaultsError if this podman does not take it any more.
+    """
+    scope = host.scope
+    settled(host)
+    old = generation.load_current(scope)
+    if old is None:
+        raise LegerError("nothing is deployed")
+    target = generation.load(scope, _before(scope, old.number) if number is None else number)
+    from leger import compile as compiler
+
+    prepared = _reopened(scope, target, frozenset())
+    compiled = compiler.compile_scope(scope, prepared, quadlet=quadlet_binary())
+    if compiled.faults:
+        raise FaultsError(compiled.faults)
+    names = old.compiled.deployments.keys() | prepared.keys()
+    step = Step(
+        definitions={
+            name: target.definitions.get(name)
+            for name in names
+            if not _is_defined_elsewhere(scope, name)
+        },
+    )
+    new = _Wanted(compiled, target.definitions)
+    why = f"roll back to generation {target.number}"
+    return replace(
+        _switch(host, old, new, step, why=why, dry_run=dry_run), warnings=compiled.warnings
+    )
+
+
+def _before(scope: Scope, current: int) -> int:
+    for number in reversed(generation.numbers(scope)):
+        if number < current and not generation.load(scope, number).bad:
+            return number
+    raise LegerError(f"no generation before {current} is kept", hint="leger history")
+
+
 def settled(host: Host) -> None:
     """First take up what was interrupted, so that each command finds a whole generation."""
     for line in settle.mend(host):

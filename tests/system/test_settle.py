@@ -186,3 +186,24 @@ def test_a_boot_with_nothing_to_mend_changes_nothing(app: Machine) -> None:
     app.sh(SETTLED, timeout=120)
     assert app.journal("-u", "leger-settle.service", "_COMM=leger") == ""
     assert status(app)["generation"] == 1
+
+
+def test_rolling_back_brings_an_earlier_generation_again(app: Machine) -> None:
+    commit(app, tree(2), REPOSITORY)
+    app.run("leger", "deploy", "update", "app")
+    assert version(app) == "VERSION=2"
+    beta = app.run("podman", "inspect", "-f", "{{.State.Pid}}", "beta").stdout
+    app.run("leger", "rollback")
+    assert version(app) == "VERSION=1"
+    assert app.run("podman", "inspect", "-f", "{{.State.Pid}}", "beta").stdout == beta
+    app.run("leger", "rollback", "2")
+    assert version(app) == "VERSION=2"
+    history = json.loads(app.run("leger", "history", "--json").stdout)
+    assert [row["why"] for row in history] == [
+        "deploy app",
+        "deploy app",
+        "roll back to generation 1",
+        "roll back to generation 2",
+    ]
+    assert [row["current"] for row in history] == [False, False, False, True]
+    assert app.run("leger", "rollback", "99", check=False).code == 1

@@ -103,6 +103,18 @@ COMMANDS = (
         changes=True,
         question="stop and remove the deployment {name}?",
     ),
+    Command(
+        ("rollback",),
+        "deploy again what an earlier generation had",
+        "history",
+        (
+            _argument("number", metavar="N", nargs="?", type=int, help="default: the one before"),
+            _DRY,
+            _JSON,
+        ),
+        changes=True,
+    ),
+    Command(("history",), "the generations that are kept: who, when and why", "history", (_JSON,)),
     Command(("status",), "what is deployed, and how it runs", "status", (_JSON,)),
     Command(
         ("validate",),

@@ -56,7 +56,7 @@ def _try(locked: Host, deployment: Deployment, options: argparse.Namespace) -> i
 
 def _deploy(locked: Host, deployment: Deployment, options: argparse.Namespace) -> int:
     outcome = deploying.deploy(locked, [deployment], _options(options))
-    _tell(outcome, [deployment.name], options)
+    tell(outcome, [deployment.name], options)
     return 0
 
 
@@ -132,7 +132,8 @@ def _options(options: argparse.Namespace) -> Options:
     )
 
 
-def _tell(outcome: Outcome, names: Sequence[str], options: argparse.Namespace) -> None:
+def tell(outcome: Outcome, names: Sequence[str], options: argparse.Namespace) -> None:
+    """Print what was done with the deployments `names`, and why."""
     output.warnings(outcome.warnings)
     for text in outcome.changes.warnings:
         output.progress(f"leger: warning: {text}")
