@@ -155,7 +155,7 @@ def _expanded(
     texts = _texts(expanded)
     result = relative.rewrite(
         sources.read(deployment.name, texts),
-        relative.Content.of(expanded.keys(), data),
+        relative.Content.of(expanded.keys(), data, checkout.targets(expanded)),
         scope.data / deployment.name,
     )
     faults = [fault for fault in result.faults if not _is_link(fault.file, expanded)]

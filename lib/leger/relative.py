@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leger.checkout import resolve
 from leger.model import Fault
 from leger.secretrefs import expand
 from leger.sources import Located, Source
@@ -53,10 +54,11 @@ class Content:
     folders: frozenset[str]
     filled: frozenset[str]
     data: Sequence[str]
+    links: Mapping[str, str]
 
     @classmethod
-    def of(cls, files: Collection[str], data: Sequence[str]) -> Content:
-        """Index the paths of a tree."""
+    def of(cls, files: Collection[str], data: Sequence[str], links: Mapping[str, str]) -> Content:
+        """Index the paths of a tree; `links` tells where its links point."""
         folders: set[str] = set()
         filled: set[str] = set()
         for path in files:
@@ -64,7 +66,7 @@ class Content:
             above = ["/".join(parents[: count + 1]) for count in range(len(parents))]
             folders.update(above)
             filled.update(above if name not in PLACEHOLDERS else ())
-        return cls(files, frozenset(folders), frozenset(filled), data)
+        return cls(files, frozenset(folders), frozenset(filled), data, links)
 
     def has(self, path: str, instances: Collection[str] = ()) -> bool:
         """Whether the tree has a file or folder `path`.
@@ -73,7 +75,8 @@ class Content:
         any value of them.
         """
         if "%" not in path:
-            return path == "" or path in self.files or path in self.folders
+            real = resolve(path, self.links)
+            return real == "" or real in self.files or real in self.folders
         if instances:
             return any(self.has(expand(path, unit).replace("%", "")) for unit in instances)
         if not _SPECIFIER.sub("", path.rpartition("/")[2]):

@@ -24,7 +24,7 @@ def line(prepared, setting, files=None, **settings):
     return text(one(prepared, setting, files, **settings)).splitlines()[2]
 
 
-CONF = {"conf/x": "1", "f.txt": "2"}
+CONF = {"conf/x": "1", "f.txt": "2", "link": "-> conf", "gone": "-> nothing"}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,8 @@ CONF = {"conf/x": "1", "f.txt": "2"}
         ("Volume=./conf:/c", "Volume=./conf:/c:ro"),
         ("Volume=./conf:/c:z,rw", "Volume=./conf:/c:ro,z"),
         ("Volume=./conf:/c:O", "Volume=./conf:/c:O"),
+        ("Volume=./link/x:/c:ro", "Volume=./link/x:/c:ro"),
+        ("Volume=./gone/x:/c", "Volume=@data@/gone/x:/c"),
         ("Volume=conf:/c", "Volume=conf:/c"),
         ("Volume=%h/conf:/c", "Volume=%h/conf:/c"),
         ("Volume=/conf:/c", "Volume=/conf:/c"),
