@@ -189,7 +189,7 @@ def test_an_entry_that_cannot_be_written_is_named(host: Host) -> None:
     assert run.code == 0
     assert (blocked / "web.service").exists()
     assert run.lines == [
-        "<4>leger-generator: web.service.d/00-leger.conf: not written: File exists"
+        "<4>leger-generator: web.service.d/00-leger.conf: not written: Not a directory"
     ]
 
 

@@ -321,11 +321,11 @@ def test_podman_gets_no_notify_socket_and_leaves_no_core(world: World) -> None:
 def test_a_fault_of_its_own_shows_lines_and_no_values(world: World) -> None:
     world.legerd.put("a", CANARY)
     text = world.program.read_text().replace(
-        "sys.exit(main())",
+        "os._exit(main())",
         "import leger_hook.run as m\n"
         "def broken(options, stored, answers):\n"
         "    raise RuntimeError(list(answers.values())[0].value)\n"
-        "m.decide = broken\nsys.exit(main())",
+        "m.decide = broken\nos._exit(main())",
     )
     world.program.write_text(text)
     run = world.run("db=a")

@@ -22,12 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from hook.podman_double import PodmanError, Store
 
 ROOT = Path(__file__).resolve().parents[2]
-START = """#!/usr/bin/python3 -IS
-import sys
-sys.path.insert(0, {modules!r})
-from leger_hook.main import main
-sys.exit(main())
-"""
+START = (ROOT / "hooks/secrets-hook").read_text()
 
 
 class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -209,7 +204,7 @@ class World:
         (folder / "bin").mkdir()
         (folder / "bin/podman").symlink_to(Path(__file__).with_name("podman_double.py"))
         self.program = folder / "secrets-hook"
-        self.program.write_text(START.format(modules=str(ROOT / "hooks")))
+        self.program.write_text(START.replace("/usr/lib/leger", str(ROOT / "hooks")))
         self.program.chmod(0o755)
 
     @contextmanager
