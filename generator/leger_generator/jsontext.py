@@ -38,14 +38,20 @@ def loads(text: str) -> object:
 
 def dumps(value: object) -> str:
     """`value` as JSON, in ASCII."""
-    if make_scanner is None:
-        import json
+    if make_scanner is not None:
+        try:
+            return "".join(_encoder()(value, 0))
+        except (TypeError, AttributeError):
+            pass  # json says what is wrong, if anything is
+    import json
 
-        return json.dumps(value)
-    encoder = make_encoder(
+    return json.dumps(value)
+
+
+def _encoder() -> "make_encoder":
+    return make_encoder(
         None, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, False
     )
-    return "".join(encoder(value, 0))
 
 
 def _refuse(value: object) -> object:
