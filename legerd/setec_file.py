@@ -75,8 +75,8 @@ class SetecFile:
     def encode(self, secrets: Iterable[Secret]) -> bytes:
         """The whole file with `secrets`, encrypted afresh."""
         box = self.keyset.seal(cleartext(secrets), _DB)
-        text = f'{{"Version":{FORMAT},"DEK":"{self.dek}","DB":{wire.base64(box)}}}'
-        return text.encode()
+        start = f'{{"Version":{FORMAT},"DEK":"{self.dek}","DB":"'
+        return b"".join((start.encode(), b64encode(box), b'"}'))
 
 
 def parse(
@@ -141,11 +141,11 @@ def _unwrap(wrapped: bytes, keys: Sequence[FileKey], source: Path) -> bytes:
 
 
 def _encode(secret: Secret) -> str:
-    versions = sorted((str(number), version) for number, version in secret.versions.items())
     values = ",".join(
-        f'"{number}":{wire.base64(version.value.reveal())}' for number, version in versions
+        f'"{number}":{wire.base64(secret.versions[number].value.reveal())}'
+        for number in sorted(secret.versions, key=str)
     )
-    gone = ",".join(f'"{number}":true' for number in sorted(map(str, secret.deleted)))
+    gone = ",".join(f'"{number}":true' for number in sorted(secret.deleted, key=str))
     return (
         f'{{"Versions":{{{values}}},"ActiveVersion":{secret.active},'
         f'"LatestVersion":{secret.latest},"DeletedVersions":{f"{{{gone}}}" if gone else "null"}}}'
