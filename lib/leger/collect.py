@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from leger_generator import plan
+
 from leger import disk, generation
 from leger.errors import LegerError
 from leger.scope import Scope
@@ -59,13 +61,18 @@ def mounted(proc: Path = Path("/proc")) -> set[str]:
 
 
 def _trees(scope: Scope, number: int) -> Iterator[str]:
-    """The trees that a kept manifest names; LegerError if it cannot be read: then nothing goes."""
+    """The trees that a kept generation names, that of the host's own quadlets too.
+
+    LegerError if it cannot be read: then nothing goes.
+    """
     path = generation.manifest_path(scope, number)
     try:
         raw = json.loads(disk.read_file(path, generation.MAX_BYTES))
         for built in raw["deployments"].values():
             yield Path(built["tree"]["path"]).name
-    except (ValueError, KeyError, TypeError) as error:
+        units = disk.read_file(generation.units_path(scope, number), plan.MAX_BYTES)
+        yield from (Path(folder).name for folder in plan.decode(units).search)
+    except (ValueError, KeyError, TypeError, plan.PlanError) as error:
         raise LegerError(f"{path}: cannot be understood") from error
 
 

@@ -41,6 +41,16 @@ def test_trees_of_forgotten_generations_go(scope: Scope) -> None:
     assert generation.numbers(scope) == [5, 6]
 
 
+def test_the_tree_of_the_hosts_own_quadlets_stays_with_its_generation(scope: Scope) -> None:
+    for digest in DIGESTS[:2]:
+        (scope.store / f"_host-{digest}").mkdir()
+    compiled = replace(EMPTY, search=(str(scope.store / f"_host-{DIGESTS[1]}"),))
+    last = generation.new(scope, compiled, {}, "").save(scope)
+    Current(last.point, confirmed=True).write(scope)
+    collect.collect(scope, kept=1)
+    assert present(scope) == [f"_host-{DIGESTS[1]}"]
+
+
 def test_the_current_generation_stays_however_old(scope: Scope) -> None:
     Current(generation.load(scope, 1).point, confirmed=True).write(scope)
     collect.collect(scope, kept=2)
