@@ -33,6 +33,7 @@ def mend(host: Host) -> list[str]:
     if host.scope.switch.exists():
         return [switch.recover(host)]
     done = _restore_units(host.scope)
+    _forget_unborn(host.scope)
     current = generation.load_current(host.scope)
     if current is not None and _note(host.scope) != current.point:
         done += _catch_up(host, current)
@@ -67,6 +68,14 @@ def _restore_units(scope: Scope) -> list[str]:
         return [f"{scope.current} was behind: generation {emitted.generation} is in place"]
     generation.commit(scope, current.point)
     return [f"{scope.units} was not that of generation {current.point.generation}: restored"]
+
+
+def _forget_unborn(scope: Scope) -> None:
+    """Remove generations that were saved and never switched to, or a roll back might find them."""
+    current = Current.read(scope)
+    for number in generation.numbers(scope) if current else ():
+        if current is not None and number > current.point.generation:
+            generation.forget(scope, number)
 
 
 def _is_later(scope: Scope, emitted: Point, current: Point) -> bool:

@@ -246,7 +246,7 @@ def _to_commit(host: Host, todo: Switch) -> None:
         for network in todo.networks:
             podman.remove_network(network)
         generation.commit(host.scope, todo.target)
-    except LegerError:
+    except (LegerError, OSError):
         if generation.emitted_point(host.scope) != todo.target:
             _undo(host, todo)
             raise

@@ -89,6 +89,12 @@ def test_legerd_out_of_reach_is_told_with_what_to_do() -> None:
     assert b"canary" not in done.stderr + done.stdout
 
 
+def test_a_folder_in_the_way_of_a_file_is_named_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / ".config").write_text("a file where a folder belongs")
+    done = leger("--user", "deploy", "list", env={"HOME": str(tmp_path)})
+    assert b"Traceback" not in done.stderr
+
+
 def test_deleting_asks_and_takes_no_for_an_answer() -> None:
     done = leger("secrets", "delete", "prod/db")
     assert done.returncode == 5

@@ -207,3 +207,34 @@ def test_rolling_back_brings_an_earlier_generation_again(app: Machine) -> None:
     ]
     assert [row["current"] for row in history] == [False, False, False, True]
     assert app.run("leger", "rollback", "99", check=False).code == 1
+
+
+def test_a_full_disk_is_told_and_changes_nothing(app: Machine) -> None:
+    app.sh(
+        "cp -a /var/lib/leger /root/state\n"
+        "mount -t tmpfs -o size=4M,mode=700 tmpfs /var/lib/leger\n"
+        "cp -a /root/state/. /var/lib/leger; dd if=/dev/zero of=/var/lib/leger/fill || true"
+    )
+    commit(app, tree(2), REPOSITORY)
+    done = app.run("leger", "deploy", "update", "app", check=False)
+    assert done.code == 1
+    assert "leger: error: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert version(app) == "VERSION=1"
+    app.sh("rm /var/lib/leger/fill")
+    app.run("leger", "deploy", "update", "app")
+    assert version(app) == "VERSION=2"
+
+
+def test_a_generation_that_never_was_is_not_rolled_back_to(app: Machine) -> None:
+    """Killed after its files were written and before switch.json was."""
+    commit(app, tree(2), REPOSITORY)
+    app.run("leger", "deploy", "update", "app")
+    folder = "/var/lib/leger/manifests"
+    app.sh(
+        f'sed \'s/"number":2/"number":3/\' {folder}/2.json >{folder}/3.json\n'
+        f"cp {folder}/2.units.json {folder}/3.units.json"
+    )
+    app.run("leger", "rollback")
+    assert version(app) == "VERSION=1"
+    assert len(json.loads(app.run("leger", "history", "--json").stdout)) == 3

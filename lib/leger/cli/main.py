@@ -30,6 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        output.error(_of_the_disk(error))
+        return 1
+
+
+def _of_the_disk(error: OSError) -> LegerError:
+    """What the file system refused, for an administrator: full, read-only, not permitted."""
+    return LegerError(
+        f"{error.filename}: {error.strerror}", hint="check free space, permissions and mounts"
+    )
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
