@@ -19,7 +19,7 @@ demo:           ## tell the whole story on a test machine (root; no virtual envi
 test: lint      ## linters, then all tests; those with machines need root
 	@tools/setup packages machines
 	@mkdir -p .cache/coverage && rm -f .cache/coverage/data*
-	@$(VENV)/python -m coverage run -m pytest -n $(JOBS) --dist loadgroup $(TESTS)
+	@$(VENV)/python -m coverage run -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 lint:           ## ruff, mypy and import-linter
 	@tools/setup python

@@ -41,17 +41,26 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what boots machines, so that `-m 'not machine'` leaves it out.
+    """Mark what boots machines, so that `-m 'not machine'` leaves it out, and begin with it.
 
-    Of a module that does so, all tests of one suite go to one worker of xdist: they may share one.
+    Of a module that does so, all tests of one suite go to one worker of xdist, because they may
+    share a machine; but what has a longer time limit goes by itself, first of all.
     """
     for item in items:
         if MACHINE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.machine)
         if item.get_closest_marker("machine"):
             parameters = getattr(getattr(item, "callspec", None), "params", {})
-            group = f"{item.path.stem}-{parameters.get('suite', '')}"
+            alone = item.name if item.get_closest_marker("timeout") else ""
+            group = f"{item.path.stem}-{parameters.get('suite', '')}-{alone}"
             item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[bool, float]:
+    """What sorts the longest first, so that no worker is left with it at the end."""
+    limit = item.get_closest_marker("timeout")
+    return item.get_closest_marker("machine") is None, -limit.args[0] if limit else 0.0
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
