@@ -22,6 +22,7 @@ from legerd.identity import Principal
 
 MAX_BYTES = 64 << 20
 KEEP = 16
+_TORN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,21 @@ class AuditLog:
         if cut and (good := good_end(self._descriptor)) < self._end:
             log.warning(f"{self._path}: cut {self._end - good} bytes that were never promised")
             self._truncate(good)
+        if cut:
+            self._blank(torn(self._descriptor, self._end))
+
+    def _blank(self, places: Sequence[tuple[int, int]]) -> None:
+        """Make spaces of each torn line: they lead the next one, of which nothing is lost."""
+        if not places:
+            return
+        log.warning(f"{self._path}: blanked {len(places)} torn lines that were never promised")
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            for start, end in places:
+                os.pwrite(descriptor, b" " * (end - start), start)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _truncate(self, end: int) -> None:
         os.ftruncate(self._descriptor, end)
@@ -206,6 +222,23 @@ def good_end(descriptor: int) -> int:
                 return end
             end = start
     return 0
+
+
+def torn(descriptor: int, size: int) -> list[tuple[int, int]]:
+    """Where, near the end of a file of `size` bytes, lines (with their newline) do not parse.
+
+    A cut can lose an early page of the last write and keep a later one.
+    """
+    start = max(0, size - _TORN_BYTES)
+    data = os.pread(descriptor, size - start, start)
+    places = []
+    place = start + (data.find(b"\n") + 1 if start else 0)
+    for line in data[place - start :].split(b"\n")[:-1]:
+        end = place + len(line) + 1
+        if not parses(line):
+            places.append((place, end))
+        place = end
+    return places
 
 
 def parses(line: bytes) -> bool:

@@ -189,6 +189,17 @@ def test_every_line_parses_after_a_cut(
     assert len(lines(path)) >= count + 1
 
 
+def test_a_torn_line_before_a_whole_one_is_blanked(path: Path) -> None:
+    audit = AuditLog(path)
+    audit.record([ENTRY] * 3)
+    audit.close()
+    first, torn, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"\0" * (len(torn) - 1) + b"\n" + last)
+    AuditLog(path).close()
+    assert path.read_bytes() == first + b" " * len(torn) + last
+    assert len(lines(path)) == 2
+
+
 def test_a_long_unfinished_line_is_cut(path: Path) -> None:
     audit = AuditLog(path)
     audit.record([ENTRY])
