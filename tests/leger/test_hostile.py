@@ -79,7 +79,7 @@ def test_no_repository_makes_it_fail(scope, quadlet, rng, soak, tmp_path):
     good = content(FIXTURES / "everything")
     folder = tmp_path / "repository"
     faulty = 0
-    for _ in range(2000 if soak else 40):
+    for _ in range(2000 if soak else 25):
         shutil.rmtree(folder, ignore_errors=True)
         try:
             for path, data in hostile(rng, good).items():
