@@ -38,7 +38,7 @@ class Member:
     def of(cls, unit: Unit, built: Built) -> Member:
         """The unit of `built` with the digest of its text, its inputs and its secrets."""
         digest = hashlib.sha256(unit.normal.encode())
-        for path, (mode, sum_) in sorted(built.tree.files.items()):
+        for path, (mode, sum_) in sorted(built.tree.files.items()) if unit.inputs else ():
             if any(_covers(entry, path) for entry in unit.inputs):
                 digest.update(f"\0{path}\0{mode}\0{sum_}".encode())
         for binding in built.bindings:
