@@ -88,6 +88,8 @@ def deploy(machine: Machine) -> None:
     say("Its containers ask for secrets. They are given to legerd, each by standard input:")
     for name in SECRETS:
         show(machine, f"head -c 18 /dev/urandom | base64 -w0 | leger secrets set shop/{name} -")
+    say("One key is for another place: with it another host can read these secrets, too.")
+    show(machine, "legerd recovery-key --output /root/recovery-key")
     say("And now one command:")
     show(machine, "leger deploy install shop /srv/shop", seconds=120)
     machine.sync()
