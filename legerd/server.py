@@ -284,6 +284,8 @@ class Listener:
 
     def drain(self) -> None:
         """Accept no more; each connection gets one more answer, which closes it."""
+        if self._stopped:
+            return
         self._server.draining = True
         self._server.accepting = False
         self._server.pull_trigger()

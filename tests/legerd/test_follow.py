@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +120,7 @@ def tailnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tailnet
     with tailscaled(tmp_path / "t") as daemon:
         made = Tailnet(tmp_path, daemon)
         yield made
+        made.follower.stop()
         server.drain(made.follower.listeners, 0)
         made.audit.close()
 
@@ -181,9 +183,15 @@ def test_a_process_of_this_host_is_nobody(tailnet: Tailnet) -> None:
 def test_it_follows_by_itself(tailnet: Tailnet) -> None:
     tailnet.daemon.state = status("127.0.0.2")
     tailnet.follower.start()
-    for _ in range(200):
-        if tailnet.ask("127.0.0.2") == 200:
-            break
-    else:
-        raise AssertionError(json.dumps(tailnet.daemon.state))
-    tailnet.follower.stop()
+    end = time.monotonic() + 60
+    while tailnet.ask("127.0.0.2") != 200:
+        assert time.monotonic() < end, json.dumps(tailnet.daemon.state)
+        time.sleep(0.02)
+
+
+def test_a_listener_that_was_stopped_is_drained_once(tailnet: Tailnet) -> None:
+    tailnet.step("127.0.0.2")
+    (listener,) = tailnet.follower.listeners
+    server.drain([listener], 0)
+    server.drain([listener], 0)
+    assert tailnet.ask("127.0.0.2") == 0
