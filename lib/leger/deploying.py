@@ -45,7 +45,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """A compiled set, together with the definitions that made it."""
 
     compiled: Compiled
@@ -80,7 +80,7 @@ def deploy(host: Host, wanted: Sequence[Deployment], options: Options) -> Outcom
     warnings = _check(scope, new.compiled, own, fresh, options)
     step = _step(scope, wanted, fresh, own)
     names = ", ".join(fresh)
-    outcome = _switch(host, old, new, step, why=f"deploy {names}", dry_run=options.dry_run)
+    outcome = switch_over(host, old, new, step, why=f"deploy {names}", dry_run=options.dry_run)
     return replace(outcome, warnings=warnings)
 
 
@@ -104,48 +104,9 @@ def remove(host: Host, name: str) -> Outcome:
         )
     new = _compile(host, old, {}, frozenset({name}), Options())
     step = Step(definitions={name: None}, quiet=0.0)
-    outcome = _switch(host, old, new, step, why=f"remove {name}")
+    outcome = switch_over(host, old, new, step, why=f"remove {name}")
     left = removal.leave(scope, old.compiled.deployments[name], new.compiled)
     return replace(outcome, left=left)
-
-
-def roll_back(host: Host, number: int | None, *, dry_run: bool = False) -> Outcome:
-    """Deploy again what generation `number` had (None: the one before that was not bad).
-
-    Raises LegerError if it is not kept, FaultsError if this podman does not take it any more.
-    """
-    scope = host.scope
-    settled(host)
-    old = generation.load_current(scope)
-    if old is None:
-        raise LegerError("nothing is deployed")
-    target = generation.load(scope, _before(scope, old.number) if number is None else number)
-    from leger import compile as compiler
-
-    prepared = _reopened(scope, target, frozenset())
-    compiled = compiler.compile_scope(scope, prepared, quadlet=quadlet_binary())
-    if compiled.faults:
-        raise FaultsError(compiled.faults)
-    names = old.compiled.deployments.keys() | prepared.keys()
-    step = Step(
-        definitions={
-            name: target.definitions.get(name)
-            for name in names
-            if not _is_defined_elsewhere(scope, name)
-        },
-    )
-    new = _Wanted(compiled, target.definitions)
-    why = f"roll back to generation {target.number}"
-    return replace(
-        _switch(host, old, new, step, why=why, dry_run=dry_run), warnings=compiled.warnings
-    )
-
-
-def _before(scope: Scope, current: int) -> int:
-    for number in reversed(generation.numbers(scope)):
-        if number < current and not generation.load(scope, number).bad:
-            return number
-    raise LegerError(f"no generation before {current} is kept", hint="leger history")
 
 
 def settled(host: Host) -> None:
@@ -164,7 +125,7 @@ def _step(
     defined = {
         item.name: dump(item).decode()
         for item in wanted
-        if not _is_defined_elsewhere(scope, item.name)
+        if not is_defined_elsewhere(scope, item.name)
     }
     return Step(
         definitions=defined,
@@ -174,7 +135,7 @@ def _step(
     )
 
 
-def _is_defined_elsewhere(scope: Scope, name: str) -> bool:
+def is_defined_elsewhere(scope: Scope, name: str) -> bool:
     """Whether the definition is the vendor's or root's, and so not ours to write."""
     path = definitions(scope).get(name)
     return path is not None and path.parent != scope.deployments
@@ -186,10 +147,10 @@ def _compile(
     fresh: Mapping[str, Prepared],
     without: frozenset[str],
     options: Options,
-) -> _Wanted:
+) -> Wanted:
     from leger import compile as compiler
 
-    kept = {} if old is None else _reopened(host.scope, old, without | fresh.keys())
+    kept = {} if old is None else reopened(host.scope, old, without | fresh.keys())
     prepared = kept | dict(fresh)
     compiled = compiler.compile_scope(
         host.scope,
@@ -201,7 +162,7 @@ def _compile(
     if old is not None and faulty and _were_faulty(host, kept, compiled, faulty):
         compiled = keeping.keep(old.compiled, compiled, faulty)
     definitions = {name: dump(item.deployment).decode() for name, item in prepared.items()}
-    return _Wanted(compiled, definitions)
+    return Wanted(compiled, definitions)
 
 
 def _were_faulty(
@@ -215,7 +176,8 @@ def _were_faulty(
     return all(str(fault) in known for fault in compiled.faults if fault.deployment in faulty)
 
 
-def _reopened(scope: Scope, old: Generation, without: Collection[str]) -> dict[str, Prepared]:
+def reopened(scope: Scope, old: Generation, without: Collection[str]) -> dict[str, Prepared]:
+    """The deployments of `old` as they were prepared then, but those in `without`."""
     return {
         name: _again(scope, defined(scope, old, name), built)
         for name, built in old.compiled.deployments.items()
@@ -266,15 +228,16 @@ def _check(
     return (*warnings, *unknown)
 
 
-def _switch(
+def switch_over(
     host: Host,
     old: Generation | None,
-    new: _Wanted,
+    new: Wanted,
     step: Step,
     *,
     why: str,
     dry_run: bool = False,
 ) -> Outcome:
+    """Decide and, unless `dry_run`, switch from `old` to `new`; `why` goes into the history."""
     planned = switch.decide(host.manager, _comparable(host, old, new), new.compiled)
     commits = {name: built.commit for name, built in new.compiled.deployments.items()}
     number = old.number if old else 0
@@ -285,7 +248,7 @@ def _switch(
     return Outcome(number, commits, planned)
 
 
-def _is_same(old: Generation | None, new: _Wanted) -> bool:
+def _is_same(old: Generation | None, new: Wanted) -> bool:
     """Whether there is nothing to switch: not a byte of units.json would be another."""
     if old is None:
         return False
@@ -300,7 +263,7 @@ def _is_same(old: Generation | None, new: _Wanted) -> bool:
     )
 
 
-def _comparable(host: Host, old: Generation | None, new: _Wanted) -> Compiled:
+def _comparable(host: Host, old: Generation | None, new: Wanted) -> Compiled:
     """The old set through the quadlet of the new one, so that podman's own changes do not count."""
     from leger import compile as compiler
 
@@ -310,7 +273,7 @@ def _comparable(host: Host, old: Generation | None, new: _Wanted) -> Compiled:
         return old.compiled
     try:
         again = compiler.compile_scope(
-            host.scope, _reopened(host.scope, old, frozenset()), quadlet=quadlet_binary()
+            host.scope, reopened(host.scope, old, frozenset()), quadlet=quadlet_binary()
         )
     except LegerError as error:
         host.report(f"warning: what runs cannot be compiled again, so all of it counts: {error}")

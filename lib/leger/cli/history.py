@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 
-from leger import deploying, generation
+from leger import generation, rollback
 from leger.cli import deploy, host, output
 from leger.generation import Current
 from leger.scope import Scope
@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "history":
         return _history(host.scope(user=options.user), as_json=options.json)
     with host.changing(user=options.user) as locked:
-        outcome = deploying.roll_back(locked, options.number, dry_run=options.dry_run)
+        outcome = rollback.roll_back(locked, options.number, dry_run=options.dry_run)
     deploy.tell(outcome, sorted(outcome.commits), options)
     return 0
 

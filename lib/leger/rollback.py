@@ -1,0 +1,58 @@
+"""The way back: what an earlier generation had, deployed again as a new generation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from leger import generation
+from leger.deploying import (
+    Outcome,
+    Wanted,
+    is_defined_elsewhere,
+    quadlet_binary,
+    reopened,
+    settled,
+    switch_over,
+)
+from leger.errors import LegerError
+from leger.faults import FaultsError
+from leger.scope import Scope
+from leger.switch import Host, Step
+
+
+def roll_back(host: Host, number: int | None, *, dry_run: bool = False) -> Outcome:
+    """Deploy again what generation `number` had (None: the one before that was not bad).
+
+    Raises LegerError if it is not kept, FaultsError if this podman does not take it any more.
+    """
+    from leger import compile as compiler
+
+    scope = host.scope
+    settled(host)
+    old = generation.load_current(scope)
+    if old is None:
+        raise LegerError("nothing is deployed")
+    target = generation.load(scope, _before(scope, old.number) if number is None else number)
+    prepared = reopened(scope, target, frozenset())
+    compiled = compiler.compile_scope(scope, prepared, quadlet=quadlet_binary())
+    if compiled.faults:
+        raise FaultsError(compiled.faults)
+    names = old.compiled.deployments.keys() | prepared.keys()
+    step = Step(
+        definitions={
+            name: target.definitions.get(name)
+            for name in names
+            if not is_defined_elsewhere(scope, name)
+        },
+    )
+    new = Wanted(compiled, target.definitions)
+    why = f"roll back to generation {target.number}"
+    outcome = switch_over(host, old, new, step, why=why, dry_run=dry_run)
+    return replace(outcome, warnings=compiled.warnings)
+
+
+def _before(scope: Scope, current: int) -> int:
+    for number in reversed(generation.numbers(scope)):
+        if number < current and not generation.load(scope, number).bad:
+            return number
+    raise LegerError(f"no generation before {current} is kept", hint="leger history")
