@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import bottle
 
-from legerd import log, page, wire
+from legerd import calls, log, page, wire
 from legerd.audit import AuditUnavailable
 from legerd.errors import (
     AccessDenied,
@@ -65,50 +65,50 @@ STATUSES: Mapping[type[LegerdError], tuple[int, str]] = {
 _TROUBLES = (StoreUnavailable, StoreCorrupt)
 
 
-def _list(service: Service, caller: Caller, _request: wire.ListRequest) -> str:
+def _list(service: Service, caller: Caller, _request: calls.ListRequest) -> str:
     return wire.array(map(_info_json, service.list(caller)))
 
 
-def _get(service: Service, caller: Caller, request: wire.GetRequest) -> str:
+def _get(service: Service, caller: Caller, request: calls.GetRequest) -> str:
     get = service.get_changed if request.UpdateIfChanged and request.Version else service.get
     value, version = get(caller, request.Name, request.Version)
     return f'{{"Value":{wire.base64(value)},"Version":{version}}}'
 
 
-def _info(service: Service, caller: Caller, request: wire.NameRequest) -> str:
+def _info(service: Service, caller: Caller, request: calls.NameRequest) -> str:
     return _info_json(service.info(caller, request.Name))
 
 
-def _put(service: Service, caller: Caller, request: wire.PutRequest) -> str:
+def _put(service: Service, caller: Caller, request: calls.PutRequest) -> str:
     return str(service.put(caller, request.Name, request.Value))
 
 
-def _create_version(service: Service, caller: Caller, request: wire.CreateVersionRequest) -> str:
+def _create_version(service: Service, caller: Caller, request: calls.CreateVersionRequest) -> str:
     service.create_version(caller, request.Name, request.Version, request.Value)
     return "{}"
 
 
-def _activate(service: Service, caller: Caller, request: wire.VersionRequest) -> str:
+def _activate(service: Service, caller: Caller, request: calls.VersionRequest) -> str:
     service.activate(caller, request.Name, request.Version)
     return "{}"
 
 
-def _delete(service: Service, caller: Caller, request: wire.NameRequest) -> str:
+def _delete(service: Service, caller: Caller, request: calls.NameRequest) -> str:
     service.delete(caller, request.Name)
     return "{}"
 
 
-def _delete_version(service: Service, caller: Caller, request: wire.VersionRequest) -> str:
+def _delete_version(service: Service, caller: Caller, request: calls.VersionRequest) -> str:
     service.delete_version(caller, request.Name, request.Version)
     return "{}"
 
 
-def _fetch(service: Service, caller: Caller, request: wire.FetchRequest) -> str:
+def _fetch(service: Service, caller: Caller, request: calls.FetchRequest) -> str:
     answers = ",".join(map(_fetched_json, service.fetch(caller, request)))
     return f'{{"Secrets":[{answers}]}}'
 
 
-def _watch(service: Service, caller: Caller, request: wire.WatchRequest) -> str:
+def _watch(service: Service, caller: Caller, request: calls.WatchRequest) -> str:
     told = service.watch(caller, request, bottle.request.environ.get("legerd.until"))
     answers = (
         f'{{"Name":{wire.text(each.name)},"Status":{each.status},"Version":{each.version}}}'
@@ -117,29 +117,29 @@ def _watch(service: Service, caller: Caller, request: wire.WatchRequest) -> str:
     return f'{{"Secrets":[{",".join(answers)}]}}'
 
 
-def _status(service: Service, caller: Caller, _request: wire.ListRequest) -> str:
+def _status(service: Service, caller: Caller, _request: calls.ListRequest) -> str:
     status = service.status(caller)
     return f'{{"Recovery":{wire.text(status.recovery)},"Secrets":{status.secrets}}}'
 
 
-def _recovery(service: Service, caller: Caller, request: wire.RecoveryRequest) -> str:
+def _recovery(service: Service, caller: Caller, request: calls.RecoveryRequest) -> str:
     service.set_recovery(caller, request.PublicKey)
     return "{}"
 
 
 _CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
-    "/api/list": (wire.ListRequest, _list),
-    "/api/get": (wire.GetRequest, _get),
-    "/api/info": (wire.NameRequest, _info),
-    "/api/put": (wire.PutRequest, _put),
-    "/api/create-version": (wire.CreateVersionRequest, _create_version),
-    "/api/activate": (wire.VersionRequest, _activate),
-    "/api/delete": (wire.NameRequest, _delete),
-    "/api/delete-version": (wire.VersionRequest, _delete_version),
-    "/api/leger/fetch": (wire.FetchRequest, _fetch),
-    "/api/leger/watch": (wire.WatchRequest, _watch),
-    "/api/leger/status": (wire.ListRequest, _status),
-    "/api/leger/recovery": (wire.RecoveryRequest, _recovery),
+    "/api/list": (calls.ListRequest, _list),
+    "/api/get": (calls.GetRequest, _get),
+    "/api/info": (calls.NameRequest, _info),
+    "/api/put": (calls.PutRequest, _put),
+    "/api/create-version": (calls.CreateVersionRequest, _create_version),
+    "/api/activate": (calls.VersionRequest, _activate),
+    "/api/delete": (calls.NameRequest, _delete),
+    "/api/delete-version": (calls.VersionRequest, _delete_version),
+    "/api/leger/fetch": (calls.FetchRequest, _fetch),
+    "/api/leger/watch": (calls.WatchRequest, _watch),
+    "/api/leger/status": (calls.ListRequest, _status),
+    "/api/leger/recovery": (calls.RecoveryRequest, _recovery),
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from legerd import wire
+from legerd import calls, wire
 from legerd.audit import AuditLog, AuditUnavailable, Entry
 from legerd.errors import (
     AccessDenied,
@@ -154,7 +154,7 @@ class Service:
         with self._changing(name):
             self._store.delete_version(name, version)
 
-    def fetch(self, caller: Caller, request: wire.FetchRequest) -> Sequence[Fetched]:
+    def fetch(self, caller: Caller, request: calls.FetchRequest) -> Sequence[Fetched]:
         """Many secrets at once, from one snapshot and with one sync of the audit log.
 
         Recorded as get: what is handed over and what is denied, not what is unchanged or absent.
@@ -172,7 +172,7 @@ class Service:
         return answers
 
     def watch(
-        self, caller: Caller, request: wire.WatchRequest, until: float | None
+        self, caller: Caller, request: calls.WatchRequest, until: float | None
     ) -> Sequence[Watched]:
         """Which of the secrets have another active version than given; raises Parked while none.
 
@@ -209,7 +209,7 @@ class Service:
             raise AccessDenied("access denied")
         self._store.set_recovery(public)
 
-    def _answers(self, caller: Caller, request: wire.FetchRequest) -> Iterator[Fetched]:
+    def _answers(self, caller: Caller, request: calls.FetchRequest) -> Iterator[Fetched]:
         snapshot = self._store.snapshot
         room = MAX_FETCH_BYTES
         for item in request.Secrets:
@@ -220,7 +220,7 @@ class Service:
             yield answer
 
     def _answer(
-        self, caller: Caller, snapshot: Mapping[str, Secret], key: bytes, item: wire.FetchItem
+        self, caller: Caller, snapshot: Mapping[str, Secret], key: bytes, item: calls.FetchItem
     ) -> Fetched:
         if not caller.may("get", item.Name):
             return Fetched(item.Name, 403)
@@ -280,7 +280,7 @@ def _value(secret: Secret, version: int) -> tuple[bytes, int]:
 
 
 def _watched(
-    caller: Caller, snapshot: Mapping[str, Secret], item: wire.FetchItem
+    caller: Caller, snapshot: Mapping[str, Secret], item: calls.FetchItem
 ) -> Watched | None:
     """What a watcher has to be told of one secret, if anything; version 0 means it has none."""
     if not (caller.may("info", item.Name) or caller.may("get", item.Name)):
@@ -299,7 +299,7 @@ def _creator(caller: Caller) -> str:
     return caller.principal.user or ",".join(caller.principal.tags)
 
 
-def _unchanged(key: bytes, item: wire.FetchItem, tag: str, value: bytes) -> bool:
+def _unchanged(key: bytes, item: calls.FetchItem, tag: str, value: bytes) -> bool:
     """Whether the caller has `value`: shown by a mac over it, else by the tag that it holds."""
     if item.Mac:
         return hmac.compare_digest(hmac.digest(key, value, "sha256"), item.Mac)

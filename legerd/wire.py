@@ -13,10 +13,12 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from json.encoder import encode_basestring
 from typing import Any, NoReturn, TypeVar
+
+from legerd.calls import FetchItem
 
 MAX_DEPTH = 10_000
 UINT32 = (1 << 32) - 1
@@ -49,85 +51,6 @@ class _Members(list[tuple[str, object]]):
 
 class _Number:
     """A number that no field takes: negative, fractional, with exponent, or too long."""
-
-
-@dataclass(frozen=True)
-class NameRequest:
-    """info and delete."""
-
-    Name: str = ""
-
-
-@dataclass(frozen=True)
-class VersionRequest:
-    """activate and delete-version."""
-
-    Name: str = ""
-    Version: int = 0
-
-
-@dataclass(frozen=True)
-class GetRequest:
-    """get: `Version` 0 is the active one."""
-
-    Name: str = ""
-    Version: int = 0
-    UpdateIfChanged: bool = False
-
-
-@dataclass(frozen=True)
-class ListRequest:
-    """list and status have no fields."""
-
-
-@dataclass(frozen=True)
-class PutRequest:
-    """put: a name and its value."""
-
-    Name: str = ""
-    Value: bytes = b""
-
-
-@dataclass(frozen=True)
-class CreateVersionRequest:
-    """create-version: a name, the version to make, its value."""
-
-    Name: str = ""
-    Version: int = 0
-    Value: bytes = b""
-
-
-@dataclass(frozen=True)
-class FetchItem:
-    """One secret of a fetch: `Have` is the tag that the caller holds, `Mac` proves its value."""
-
-    Name: str = ""
-    Version: int = 0
-    Have: str = ""
-    Mac: bytes = b""
-
-
-@dataclass(frozen=True)
-class FetchRequest:
-    """fetch: many secrets at once; `Key` is the key of the macs."""
-
-    Key: bytes = b""
-    Secrets: tuple[FetchItem, ...] = ()
-
-
-@dataclass(frozen=True)
-class WatchRequest:
-    """watch: answer once an active version is another than here; `Seconds` 0 means 60."""
-
-    Secrets: tuple[FetchItem, ...] = ()
-    Seconds: int = 0
-
-
-@dataclass(frozen=True)
-class RecoveryRequest:
-    """recovery: the public half of a recovery key."""
-
-    PublicKey: bytes = b""
 
 
 Request = TypeVar("Request")

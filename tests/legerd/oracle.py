@@ -14,14 +14,14 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from legerd import wire
+from legerd import calls, wire
 
 CORPUS = Path(__file__).parents[1] / "data/wire-corpus"
 KINDS = {
-    "get": wire.GetRequest,
-    "put": wire.PutRequest,
-    "create-version": wire.CreateVersionRequest,
-    "fetch": wire.FetchRequest,
+    "get": calls.GetRequest,
+    "put": calls.PutRequest,
+    "create-version": calls.CreateVersionRequest,
+    "fetch": calls.FetchRequest,
 }
 _FIELDS = {
     "get": ("Name", "Version", "UpdateIfChanged"),
@@ -267,7 +267,7 @@ def ours(kind: str, body: bytes) -> str:
         request = wire.decode(body, KINDS[kind])
     except wire.BadRequestError:
         return "-"
-    if isinstance(request, wire.FetchRequest):
+    if isinstance(request, calls.FetchRequest):
         return "|".join([request.Key.hex(), *map(_words, request.Secrets)])
     return _words(request)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from legerd import errors, wire
+from legerd import calls, errors, wire
 from legerd.api import STATUSES
 from legerd.audit import AuditLog, AuditUnavailable
 from legerd.errors import AccessDenied, LegerdError, NotFound, Rejected, ValueUnchanged
@@ -177,12 +177,12 @@ def test_without_a_record_nothing_happens(gate: Gate) -> None:
         service.get_changed(BOSS, "a", 1)
 
 
-def item(name: str, version: int = 0, have: str = "", mac: bytes = b"") -> wire.FetchItem:
-    return wire.FetchItem(name, version, have, mac)
+def item(name: str, version: int = 0, have: str = "", mac: bytes = b"") -> calls.FetchItem:
+    return calls.FetchItem(name, version, have, mac)
 
 
-def fetch(*items: wire.FetchItem, key: bytes = b"") -> wire.FetchRequest:
-    return wire.FetchRequest(key, items)
+def fetch(*items: calls.FetchItem, key: bytes = b"") -> calls.FetchRequest:
+    return calls.FetchRequest(key, items)
 
 
 def mac(key: bytes, value: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legerd import wire
+from legerd import calls, wire
 from tests.legerd import oracle
 
 JSON = st.recursive(
@@ -65,17 +65,17 @@ def test_nothing_but_a_refusal_comes_of_garbage(body: bytes) -> None:
 @given(st.binary(max_size=40), st.text(max_size=20))
 def test_what_is_written_is_read_again(value: bytes, name: str) -> None:
     body = f'{{"Name":{wire.text(name)},"Value":{wire.base64(value)}}}'.encode("utf-8", "replace")
-    assert wire.decode(body, wire.PutRequest).Value == value
+    assert wire.decode(body, calls.PutRequest).Value == value
 
 
 @pytest.mark.parametrize("depth", [9_999, 10_000])
 def test_nesting_ends_where_go_ends_it(depth: int) -> None:
     body = b'{"x":' + b"[" * depth + b"]" * depth + b',"Name":"a"}'
     if depth < wire.MAX_DEPTH:
-        assert wire.decode(body, wire.NameRequest).Name == "a"
+        assert wire.decode(body, calls.NameRequest).Name == "a"
     else:
         with pytest.raises(wire.BadRequestError):
-            wire.decode(body, wire.NameRequest)
+            wire.decode(body, calls.NameRequest)
 
 
 def test_empty_lists_are_null() -> None:
