@@ -17,14 +17,16 @@ from urllib.parse import unquote
 
 import bottle
 
-from legerd import calls, log, page, wire
+from legerd import calls, descriptions, log, page, wire
 from legerd.audit import AuditUnavailable
 from legerd.errors import (
     AccessDenied,
+    InvalidDescription,
     InvalidVersion,
     KeyUnavailable,
     LegerdError,
     NotFound,
+    NotSupported,
     Rejected,
     StoreCorrupt,
     StoreLocked,
@@ -45,6 +47,10 @@ MAX_BODY_WITHOUT_RULES = 64 << 10
 Environment = dict[str, Any]
 Identify = Callable[[Environment], Caller]
 
+_TOO_MUCH = (
+    f"at most {descriptions.MAX_TEXT} characters of description, {descriptions.MAX_LABELS} "
+    f"printable labels of {descriptions.MAX_LABEL} characters; the expiry date as RFC 3339"
+)
 #: What each error answers; everything that is not here is a bug (a test walks all classes).
 STATUSES: Mapping[type[LegerdError], tuple[int, str]] = {
     AccessDenied: (403, "access denied"),
@@ -52,6 +58,8 @@ STATUSES: Mapping[type[LegerdError], tuple[int, str]] = {
     ValueUnchanged: (304, ""),
     InvalidVersion: (400, "invalid version, please specify a version > 0"),
     VersionClaimed: (412, "version already set"),
+    InvalidDescription: (400, _TOO_MUCH),
+    NotSupported: (501, "setec's own file has no place for this"),
     Rejected: (500, "internal error"),
     AuditUnavailable: (500, "internal error"),
     StoreUnavailable: (500, "internal error"),
@@ -119,7 +127,21 @@ def _watch(service: Service, caller: Caller, request: calls.WatchRequest) -> str
 
 def _status(service: Service, caller: Caller, _request: calls.ListRequest) -> str:
     status = service.status(caller)
-    return f'{{"Recovery":{wire.text(status.recovery)},"Secrets":{status.secrets}}}'
+    expiring = ",".join(
+        f'{{"Name":{wire.text(secret.name)},"Expires":{descriptions.written(secret.about.expires)}}}'
+        for secret in status.expiring
+    )
+    recovery = wire.text(status.recovery)
+    return f'{{"Recovery":{recovery},"Secrets":{status.secrets},"Expiring":[{expiring}]}}'
+
+
+def _history(service: Service, caller: Caller, request: calls.NameRequest) -> str:
+    return descriptions.history(service.history(caller, request.Name))
+
+
+def _describe(service: Service, caller: Caller, request: calls.DescribeRequest) -> str:
+    service.describe(caller, request)
+    return "{}"
 
 
 def _recovery(service: Service, caller: Caller, request: calls.RecoveryRequest) -> str:
@@ -139,6 +161,8 @@ _CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
     "/api/leger/fetch": (calls.FetchRequest, _fetch),
     "/api/leger/watch": (calls.WatchRequest, _watch),
     "/api/leger/status": (calls.ListRequest, _status),
+    "/api/leger/history": (calls.NameRequest, _history),
+    "/api/leger/describe": (calls.DescribeRequest, _describe),
     "/api/leger/recovery": (calls.RecoveryRequest, _recovery),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -75,6 +76,16 @@ class WatchRequest:
 
     Secrets: tuple[FetchItem, ...] = ()
     Seconds: int = 0
+
+
+@dataclass(frozen=True)
+class DescribeRequest:
+    """describe: what is not given stays as it is, null takes it away; `Expires` is RFC 3339."""
+
+    Name: str = ""
+    Description: str | None = None
+    Labels: Mapping[str, str] | None = None
+    Expires: str | None = None
 
 
 @dataclass(frozen=True)

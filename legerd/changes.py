@@ -8,10 +8,10 @@ an empty value makes a version; there is no version after the last number.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from legerd.errors import InvalidVersion, NotFound, Rejected, VersionClaimed
-from legerd.values import MAX_VERSION, Secret, Version
+from legerd.values import MAX_VERSION, Description, Secret, Version
 
 _INTERNAL = "_internal/"
 
@@ -35,6 +35,22 @@ class Change:
     def written(self) -> bool:
         """Whether anything is to be written at all."""
         return self.after is not self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What is to be said of a secret, as Description has it; None leaves that as it is."""
+
+    text: str | None = None
+    labels: Mapping[str, str] | None = None
+    expires: float | None = None
+
+    def applied(self, before: Description) -> Description:
+        """The description that it makes of `before`."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            before, **{name: value for name, value in given.items() if value is not None}
+        )
 
 
 def put(secret: Secret | None, name: str, new: Version) -> Change:
@@ -100,6 +116,17 @@ def delete(secret: Secret | None, name: str) -> Change:
     _public(name, empty=True)
     removed = tuple(secret.versions) if secret else ()
     return Change(name, secret, None, removed=removed)
+
+
+def describe(secret: Secret | None, name: str, edit: Edit) -> Change:
+    """Say something of a secret that is there."""
+    _public(name)
+    if secret is None:
+        raise NotFound("not found")
+    about = edit.applied(secret.about)
+    if about == secret.about:
+        return Change(name, secret, secret)
+    return Change(name, secret, replace(secret, about=about))
 
 
 def _public(name: str, *, empty: bool = False) -> None:

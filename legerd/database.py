@@ -20,6 +20,7 @@ from legerd.errors import StoreCorrupt, StoreUnavailable
 from legerd.keys import KEK_SLOT, RECOVERY_SLOT, Slot, Unlocker
 from legerd.records import (
     DATABASE_BYTES,
+    DESCRIPTION,
     EMPTY,
     FORMAT,
     SECRET,
@@ -31,7 +32,7 @@ from legerd.records import (
     Row,
     parse_row,
 )
-from legerd.values import Secret, Version
+from legerd.values import NOTHING_SAID, Description, Secret, Version
 
 MAGIC = b"SQLite format 3\0"
 _APPLICATION = 0x4C474452
@@ -105,24 +106,50 @@ def _check_structure(connection: sqlite3.Connection) -> None:
         raise StoreCorrupt(f"its structure is damaged: {found[0]}".splitlines()[0])
 
 
+class _Parts:
+    """The rows of a database while they are read, and the secrets that they make."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._secrets: list[Row] = []
+        self._versions: dict[bytes, dict[int, Version]] = {}
+        self._about: dict[bytes, Description] = {}
+        self.tags_root = b""
+
+    def take(self, row: Row) -> None:
+        """Open one row."""
+        kind, secret, number = row.key
+        if kind == VERSION:
+            self._versions.setdefault(secret, {})[number] = self._codec.version(row)
+        elif kind == SECRET:
+            self._secrets.append(row)
+        elif kind == DESCRIPTION:
+            self._about[secret] = self._codec.description(row)
+        elif kind == TAGS:
+            self.tags_root = self._codec.tags_root(row)
+
+    def secrets(self) -> dict[str, Secret]:
+        """All secrets by name; StoreCorrupt if anything of one is missing."""
+        found = {}
+        for row in self._secrets:
+            versions = self._versions.pop(row.key.id, {})
+            about = self._about.pop(row.key.id, NOTHING_SAID)
+            secret = self._codec.secret(row, versions, about)
+            found[secret.name] = secret
+        if self._versions or self._about or len(self._secrets) != len(found):
+            raise StoreCorrupt("rows are missing")
+        return found
+
+
 def _fill(contents: Contents, connection: sqlite3.Connection) -> None:
-    codec = contents.codec
-    secrets: list[Row] = []
-    versions: dict[bytes, dict[int, Version]] = {}
+    parts = _Parts(contents.codec)
     for place, row in _rows(connection, _RECORDS):
         if row.key in contents.entries:
             raise StoreCorrupt("a row is there twice")
-        contents.entries[row.key] = Entry(place, codec.mac(row))
-        if row.key.kind == VERSION:
-            versions.setdefault(row.key.id, {})[row.key.version] = codec.version(row)
-        elif row.key.kind == SECRET:
-            secrets.append(row)
-        elif row.key.kind == TAGS:
-            contents.tags_root = codec.tags_root(row)
-    for row in secrets:
-        secret = codec.secret(row, versions.pop(row.key.id, {}))
-        contents.secrets[secret.name] = secret
-    if versions or not contents.tags_root or len(secrets) != len(contents.secrets):
+        contents.entries[row.key] = Entry(place, contents.codec.mac(row))
+        parts.take(row)
+    contents.secrets, contents.tags_root = parts.secrets(), parts.tags_root
+    if not contents.tags_root:
         raise StoreCorrupt("rows are missing")
 
 

@@ -29,6 +29,14 @@ class InvalidVersion(LegerdError):
     """create-version was asked for version 0 (400)."""
 
 
+class InvalidDescription(LegerdError):
+    """What is to be said of a secret is too much, or has not its form (400)."""
+
+
+class NotSupported(LegerdError):
+    """setec's own file has no place for this (501)."""
+
+
 class VersionClaimed(LegerdError):
     """The version exists, or existed and was deleted (412)."""
 

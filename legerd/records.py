@@ -17,14 +17,21 @@ from typing import Any, NamedTuple
 
 from legerd import crypto
 from legerd.errors import StoreCorrupt
-from legerd.values import MAX_VERSION, Secret, SecretBytes, Version
+from legerd.values import (
+    MAX_VERSION,
+    NOTHING_SAID,
+    Description,
+    Secret,
+    SecretBytes,
+    Version,
+)
 
 FORMAT = 1
 DATABASE_BYTES = 16
 ID_BYTES = 16
 
 HEAD, SECRET, VERSION = 0, 1, 2
-TAGS = 5
+TAGS, DESCRIPTION = 5, 6
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder()
@@ -112,8 +119,13 @@ class Codec:
         key = Key(SECRET, secret.id)
         return Row(key, self._seal(key, header), self.lookup(secret.name))
 
-    def secret(self, row: Row, versions: Mapping[int, Version]) -> Secret:
-        """The secret of its row and its versions; StoreCorrupt if they do not fit together."""
+    def secret(
+        self, row: Row, versions: Mapping[int, Version], about: Description = NOTHING_SAID
+    ) -> Secret:
+        """The secret of its row, its versions and what is said of it.
+
+        Raises StoreCorrupt if they do not fit together.
+        """
         header, _ = self._unseal(row.key, row.box)
         deleted = frozenset(header["deleted"])
         secret = Secret(
@@ -123,6 +135,7 @@ class Codec:
             latest=max((*versions, *deleted, int(header.get("latest", 0)))),
             deleted=deleted,
             id=row.key.id,
+            about=about,
         )
         if row.lookup != self.lookup(secret.name) or secret.active not in versions:
             raise StoreCorrupt("the rows of a secret do not fit together")
@@ -138,6 +151,17 @@ class Codec:
         """What `version_row` got; StoreCorrupt if it is not authentic."""
         header, value = self._unseal(row.key, row.box)
         return Version(SecretBytes(value), float(header["created"]), str(header["creator"]))
+
+    def description_row(self, secret_id: bytes, about: Description) -> Row:
+        """The row of what is said of a secret."""
+        key = Key(DESCRIPTION, secret_id)
+        header = {"text": about.text, "labels": dict(about.labels), "expires": about.expires}
+        return Row(key, self._seal(key, header))
+
+    def description(self, row: Row) -> Description:
+        """What `description_row` got; StoreCorrupt if it is not authentic."""
+        header, _ = self._unseal(row.key, row.box)
+        return Description(str(header["text"]), header["labels"], float(header["expires"]))
 
     def tags_row(self, root: bytes) -> Row:
         """The row of the key of tags, which is random and survives a new data key."""
@@ -209,7 +233,7 @@ def parse_row(kind: object, key: object, version: object, lookup: object, box: o
         and isinstance(version, int)
         and isinstance(lookup, bytes | None)
         and isinstance(box, bytes)
-        and 0 < kind <= TAGS
+        and 0 < kind <= DESCRIPTION
         and len(key) <= 32
         and 0 <= version <= MAX_VERSION
     ):

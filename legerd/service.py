@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from legerd import calls, wire
+from legerd import calls, descriptions, wire
 from legerd.audit import AuditLog, AuditUnavailable, Entry
 from legerd.errors import (
     AccessDenied,
@@ -26,6 +26,8 @@ from legerd.store import SecretStore
 from legerd.values import Secret
 from legerd.watch import Parked, Watchers
 
+#: Which right a call needs that is not setec's.
+_RIGHTS = {"describe": "put"}
 MAX_FETCH = 1024
 MAX_FETCH_BYTES = 64 << 20
 MAX_WATCH = 300
@@ -63,10 +65,14 @@ class Watched:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of the vault: the recovery key's name ("" without one), how many secrets."""
+    """The state of the vault: the recovery key's name ("" without one), how many secrets.
+
+    `expiring` are those that have expired or soon will.
+    """
 
     recovery: str
     secrets: int
+    expiring: tuple[Secret, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,21 @@ class Service:
         if not caller.root:
             self._audit.record([Entry(caller.principal, "status", False)])
             raise AccessDenied("access denied")
-        return Status(self._store.recovery, len(self._store.snapshot))
+        snapshot = self._store.snapshot
+        expiring = tuple(descriptions.expiring(snapshot.values()))
+        return Status(self._store.recovery, len(snapshot), expiring)
+
+    def history(self, caller: Caller, name: str) -> Secret:
+        """Who made which version of a secret and when, and what is said of it; needs info."""
+        self._decide(caller, "info", name)
+        return self._secret(name)
+
+    def describe(self, caller: Caller, request: calls.DescribeRequest) -> None:
+        """Say something of a secret; whoever may put may do that. Raises InvalidDescription."""
+        _named(request.Name)
+        edit = descriptions.edit(request)
+        self._decide(caller, "describe", request.Name)
+        self._store.describe(request.Name, edit)
 
     def set_recovery(self, caller: Caller, public: bytes) -> None:
         """Let the recovery key with this public half open the vault; root of the host only."""
@@ -246,7 +266,7 @@ class Service:
 
     def _decide(self, caller: Caller, action: str, name: str, version: int = 0) -> None:
         """Record the decision, then refuse or return; denied stays denied, recorded or not."""
-        if caller.may(action, name):
+        if caller.may(_RIGHTS.get(action, action), name):
             self._record(caller, action, True, name, version)
             return
         with contextlib.suppress(AuditUnavailable):

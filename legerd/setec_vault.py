@@ -34,6 +34,7 @@ class SetecVault:
     """An open file of setec's. Not thread-safe but for `snapshot`, which is replaced as a whole."""
 
     slots: tuple[Slot, ...] = ()
+    describes = False
 
     def __init__(self, path: Path, keys: Sequence[FileKey], held: contextlib.ExitStack) -> None:
         self._path = path

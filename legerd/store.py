@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from legerd import changes, crypto
-from legerd.changes import Change
-from legerd.errors import LegerdError, Rejected, StoreUnavailable
+from legerd.changes import Change, Edit
+from legerd.errors import LegerdError, NotSupported, Rejected, StoreUnavailable
 from legerd.keys import KEK_SLOT, RECOVERY_SLOT, Kek, Slot, Unlocker
-from legerd.records import SECRET, VERSION, Key, new_id
+from legerd.records import DESCRIPTION, SECRET, VERSION, Key, new_id
 from legerd.recovery import PublicKey
 from legerd.snapshot import Snapshot
-from legerd.values import Secret, SecretBytes, Version
+from legerd.values import NOTHING_SAID, Secret, SecretBytes, Version
 from legerd.vault import Item, Vault
 
 __all__ = ["Secret", "SecretBytes", "SecretStore", "Snapshot", "Store", "Version"]
@@ -65,6 +65,9 @@ class SecretStore(Protocol):
     def delete_version(self, name: str, version: int) -> None:
         """Delete one version for good. Raises Rejected (the active one, 0), NotFound."""
 
+    def describe(self, name: str, edit: Edit) -> None:
+        """Say something of a secret. Raises NotFound, Rejected (name), NotSupported."""
+
     def tag(self, name: str, version: int, value: bytes) -> str:
         """A keyed MAC over name, version and value: 43 printable characters, no secret."""
 
@@ -86,6 +89,10 @@ class Backing(Protocol):
     @property
     def tags_root(self) -> bytes:
         """What the key of tags is derived from."""
+
+    @property
+    def describes(self) -> bool:
+        """Whether there is a place for descriptions."""
 
     def ready(self) -> None:
         """Return if commits can be tried; StoreUnavailable while they cannot."""
@@ -182,6 +189,15 @@ class Store:
     def delete_version(self, name: str, version: int) -> None:
         """See SecretStore."""
         self._submit(name, lambda secret: changes.delete_version(secret, name, version))
+
+    def describe(self, name: str, edit: Edit) -> None:
+        """See SecretStore."""
+        if not self._vault.describes:
+            raise NotSupported(
+                "setec's own file has no place for descriptions",
+                hint="legerd import makes a vault of it",
+            )
+        self._submit(name, lambda secret: changes.describe(secret, name, edit))
 
     def add(self, secrets: Iterable[Secret]) -> int:
         """Add whole secrets in one commit, or none of them; how many were not there yet.
@@ -333,6 +349,7 @@ def _items(change: Change, after: Secret | None) -> dict[Key, Item]:
     if before is not None:
         for number in change.removed:
             items[Key(VERSION, before.id, number)] = None
+    items.update(_said(before, after))
     if after is None:
         return items if before is None else {**items, Key(SECRET, before.id): None}
     if before is None or (before.active, before.deleted) != (after.active, after.deleted):
@@ -340,3 +357,12 @@ def _items(change: Change, after: Secret | None) -> dict[Key, Item]:
     for number in change.added:
         items[Key(VERSION, after.id, number)] = after.versions[number]
     return items
+
+
+def _said(before: Secret | None, after: Secret | None) -> dict[Key, Item]:
+    """The row of what is said of a secret, if that changes."""
+    secret = after or before
+    about = after.about if after else NOTHING_SAID
+    if secret is None or about == (before.about if before else NOTHING_SAID):
+        return {}
+    return {Key(DESCRIPTION, secret.id): None if about == NOTHING_SAID else about}

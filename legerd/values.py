@@ -45,6 +45,18 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What somebody said of a secret; `expires` is in seconds since the epoch, 0 for never."""
+
+    text: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    expires: float = 0.0
+
+
+NOTHING_SAID = Description()
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """One secret as of one moment; a change makes a new one.
 
@@ -58,3 +70,4 @@ class Secret:
     latest: int
     deleted: frozenset[int] = frozenset()
     id: bytes = field(default=b"", repr=False)
+    about: Description = NOTHING_SAID

@@ -20,18 +20,20 @@ from legerd.keys import Kek, Slot, Unlocker
 from legerd.records import DATABASE_BYTES, EMPTY, Codec, Key, Row
 from legerd.sequence import SequenceFile
 from legerd.snapshot import Snapshot
-from legerd.values import Secret, Version
+from legerd.values import Description, Secret, Version
 
 DATABASE = "secrets.db"
 SEQUENCE = "sequence"
 LOCK = "lock"
 
-Item = Secret | Version | Slot | None
+Item = Secret | Version | Description | Slot | None
 """What is to be in a row; None if the row is to go."""
 
 
 class Vault:
     """An open vault. Not thread-safe but for `snapshot`, which is replaced as a whole."""
+
+    describes = True
 
     def __init__(self, directory: Path, key: Unlocker, held: contextlib.ExitStack) -> None:
         self._path = directory / DATABASE
@@ -191,13 +193,15 @@ class Vault:
         contents.head = replace(EMPTY.changed((), macs), sequence=last)
         self.commit({}, self.snapshot)
 
-    def _row(self, key: Key, item: Secret | Version | Slot) -> Row:
+    def _row(self, key: Key, item: Secret | Version | Description | Slot) -> Row:
         codec = self._contents.codec
         match item:
             case Secret():
                 return codec.secret_row(item)
             case Version():
                 return codec.version_row(key.id, key.version, item)
+            case Description():
+                return codec.description_row(key.id, item)
             case Slot():
                 return Row(key, item.wrap)
 

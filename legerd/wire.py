@@ -282,6 +282,18 @@ def _read_items(value: object, old: object) -> object:
     )
 
 
+def _read_clearable(value: object, _old: object) -> object:
+    return "" if value is None else _read_text(value, None)
+
+
+def _read_map(value: object, _old: object) -> object:
+    if value is None:
+        return {}
+    if not isinstance(value, _Members):
+        raise BadRequestError
+    return {_read_text(key, ""): _read_text(item, "") for key, item in value}
+
+
 _Reader = Callable[[object, object], object]
 _READERS: Mapping[str, _Reader] = {
     "str": _read_text,
@@ -289,6 +301,8 @@ _READERS: Mapping[str, _Reader] = {
     "bool": _read_bool,
     "bytes": _read_bytes,
     "tuple[FetchItem, ...]": _read_items,
+    "str | None": _read_clearable,
+    "Mapping[str, str] | None": _read_map,
 }
 _KNOWN: dict[type, dict[str, tuple[str, _Reader]]] = {}
 

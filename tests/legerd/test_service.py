@@ -311,8 +311,8 @@ def test_fetch_over_http(served: Served) -> None:
 
 def test_recovery_over_http(served: Served) -> None:
     public = base64.b64encode(bytes(31) + b"\x09").decode()
-    assert served.call("leger/status") == (200, {"Recovery": "", "Secrets": 0})
+    assert served.call("leger/status") == (200, {"Recovery": "", "Secrets": 0, "Expiring": []})
     assert served.call("leger/recovery", {"PublicKey": public}) == (200, {})
-    state = {"Recovery": served.vault.recovery, "Secrets": 0}
+    state = {"Recovery": served.vault.recovery, "Secrets": 0, "Expiring": []}
     assert served.call("leger/status") == (200, state)
     assert served.call("leger/recovery", {"PublicKey": ""}) == (500, "internal error\n")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from legerd.changes import Edit
 from legerd.errors import KeyUnavailable, LegerdError, StoreCorrupt, StoreUnavailable
 from legerd.keys import Kek
 from legerd.recovery import RecoveryKey
@@ -49,7 +50,7 @@ def lay(folder: Path, content: Files) -> None:
 
 def answers(store: Store) -> Answers:
     """Everything that the vault says."""
-    found: Answers = {name: (s.active, s.latest, s.deleted, dict(s.versions)) for name, s
+    found: Answers = {name: (s.active, s.latest, s.deleted, dict(s.versions), s.about) for name, s
                       in store.snapshot.items()}  # fmt: skip
     return {**found, "tag": store.tag("a", 1, b""), "recovery": store.recovery}
 
@@ -61,6 +62,8 @@ def work(store: Store) -> None:
     store.set_recovery(RECOVERY.public.raw)
     store.put("b", os.urandom(5000), "you")
     store.put("gone", b"", "me")
+    store.describe("gone", Edit("goes"))
+    store.describe("b", Edit("of the shop", {"team": "shop"}, 1e9))
     store.create_version("a", 9, b"ninth", "me")
     store.delete_version("a", 2)
     store.delete("gone")
@@ -166,7 +169,7 @@ DOUBLE = """INSERT INTO record (kind, key, version, box)
 def test_each_row_deleted_swapped_doubled(folder: Path):
     _, clean, told = made(folder)
     found = rows(folder)
-    assert len(found) == 8
+    assert len(found) == 9
     for place, _ in found:
         for statement in ("DELETE FROM record WHERE place = ?", DOUBLE):
             lay(folder, clean)
@@ -184,12 +187,13 @@ def test_each_row_replayed(folder: Path):
     old, before = files(folder), dict(rows(folder))
     with opened(folder) as store:
         store.activate("a", 1)
+        store.describe("b", Edit(expires=2e9))
         store.activate("b", store.put("b", b"later", "me"))
         store.set_recovery(RECOVERY.public.raw)
         told = answers(store)
     new, after = files(folder), dict(rows(folder))
     changed = [place for place in before if before[place] != after.get(place)]
-    assert len(changed) == 3
+    assert len(changed) == 4
     for place in changed:
         lay(folder, new)
         content = edit(
@@ -275,7 +279,7 @@ def test_a_roll_back_is_accepted_if_it_is_said_and_then_is_the_newest(
 def test_missing_rows_are_accepted_only_if_it_is_said(folder: Path):
     made(folder)
     with contextlib.closing(sqlite3.connect(folder / "secrets.db")) as connection:
-        connection.execute("DELETE FROM record WHERE kind = 2 AND version = 1")
+        connection.execute("DELETE FROM record WHERE kind = 6 OR kind = 2 AND version = 1")
         connection.execute("DELETE FROM record WHERE lookup IS NOT NULL AND key NOT IN "
                            "(SELECT key FROM record WHERE kind = 2)")  # fmt: skip
         connection.commit()

@@ -45,6 +45,10 @@ class MemoryVault:
         with self._lock:
             self._apply(changes.delete_version(self.snapshot.get(name), name, version))
 
+    def describe(self, name: str, edit: changes.Edit) -> None:
+        with self._lock:
+            self._apply(changes.describe(self.snapshot.get(name), name, edit))
+
     def tag(self, name: str, version: int, value: bytes) -> str:
         return hmac.new(
             b"tags", f"{name}\0{version}\0".encode() + value, hashlib.sha256
