@@ -8,16 +8,14 @@ and the place of an exception, never its text, which may hold bytes of a request
 from __future__ import annotations
 
 import html
-import posixpath
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import bottle
 
-from legerd import calls, descriptions, log, page, wire
+from legerd import calls, descriptions, log, metrics, page, paths, wire
 from legerd.audit import AuditUnavailable
 from legerd.errors import (
     AccessDenied,
@@ -46,6 +44,8 @@ MAX_BODY_WITHOUT_RULES = 64 << 10
 
 Environment = dict[str, Any]
 Identify = Callable[[Environment], Caller]
+Read = Callable[[Service, Caller], bottle.HTTPResponse]
+_Arguments = ParamSpec("_Arguments")
 
 _TOO_MUCH = (
     f"at most {descriptions.MAX_TEXT} characters of description, {descriptions.MAX_LABELS} "
@@ -185,22 +185,25 @@ def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) 
 
     `hosts` are the names by which a TCP listener may be asked (a browser that was sent here by a
     foreign name is refused); none means that any will do, as on a unix socket.
-    It expects the request's path as it came, still percent-encoded, as environ["legerd.path"].
+    It expects the request's path as it came, still percent-encoded, as environ["legerd.path"], and
+    leaves the one that it took it for as environ["legerd.call"].
     """
     app = bottle.Bottle()
     app.catchall = False
     for path, (kind, call) in _CALLS.items():
         answer = partial(_answer, service, identify, kind, call)
         app.route(path, method="ANY", callback=answer)
-    app.route("/", method="ANY", callback=_page)
+    app.route("/", method="ANY", callback=partial(_page, service, identify))
+    for path, read in _READS.items():
+        app.route(path, method="ANY", callback=partial(_read, service, identify, read))
     app.route(_FOREIGN, method="ANY", callback=partial(_plain, 403, "access denied"))
     app.route("/static/style.css", method="ANY", callback=_stylesheet)
-    known = {*_CALLS, "/static/style.css"}
+    known = {*_CALLS, *_READS, "/static/style.css"}
 
     def wall(environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
-        path = _decoded(environ["legerd.path"])
-        environ["PATH_INFO"] = path if path in known else "/"
-        if hosts and _host(environ.get("HTTP_HOST", "")) not in hosts:
+        path = paths.decoded(environ["legerd.path"])
+        environ["PATH_INFO"] = environ["legerd.call"] = path if path in known else "/"
+        if hosts and paths.host(environ.get("HTTP_HOST", "")) not in hosts:
             environ["PATH_INFO"] = _FOREIGN
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -220,6 +223,27 @@ def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) 
     return wall
 
 
+def _guarded(
+    answer: Callable[_Arguments, bottle.HTTPResponse],
+) -> Callable[_Arguments, bottle.HTTPResponse]:
+    """`answer`, with the refusals that its errors mean."""
+
+    def guarded(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> bottle.HTTPResponse:
+        try:
+            return answer(*args, **kwargs)
+        except IdentityError:
+            return _plain(500, "unable to identify caller")
+        except wire.BadRequestError:
+            return _plain(400, "bad request")
+        except LegerdError as error:
+            if isinstance(error, _TROUBLES):
+                log.error(error, error.hint)
+            return _plain(*STATUSES[type(error)])
+
+    return guarded
+
+
+@_guarded
 def _answer(
     service: Service,
     identify: Identify,
@@ -230,22 +254,21 @@ def _answer(
     environ = bottle.request.environ
     if refusal := _refusal(environ):
         return _plain(*refusal)
-    try:
-        caller = identify(environ)
-        body = environ["wsgi.input"].read()
-        if len(body) > MAX_BODY_WITHOUT_RULES and not caller.rules:
-            return _plain(413, "request body too large")
-        result = call(service, caller, wire.decode(body, kind))
-    except IdentityError:
-        return _plain(500, "unable to identify caller")
-    except wire.BadRequestError:
-        return _plain(400, "bad request")
-    except LegerdError as error:
-        if isinstance(error, _TROUBLES):
-            log.error(error, error.hint)
-        status, text = STATUSES[type(error)]
-        return _plain(status, text)
+    caller = identify(environ)
+    body = environ["wsgi.input"].read()
+    if len(body) > MAX_BODY_WITHOUT_RULES and not caller.rules:
+        return _plain(413, "request body too large")
+    result = call(service, caller, wire.decode(body, kind))
     return bottle.HTTPResponse(result.encode(), 200, {"Content-Type": "application/json"})
+
+
+@_guarded
+def _read(service: Service, identify: Identify, read: Read) -> bottle.HTTPResponse:
+    """What a browser or a scraper reads: by GET, and only who is known."""
+    environ = bottle.request.environ
+    if environ["REQUEST_METHOD"] != "GET":
+        return _plain(400, "invalid method")
+    return read(service, identify(environ))
 
 
 def _refusal(environ: Environment) -> tuple[int, str] | None:
@@ -259,40 +282,39 @@ def _refusal(environ: Environment) -> tuple[int, str] | None:
     return None
 
 
-def _page() -> bottle.HTTPResponse:
+def _page(service: Service, identify: Identify) -> bottle.HTTPResponse:
     """What is at / and at every path that nobody knows."""
     environ = bottle.request.environ
     path, method = environ["legerd.path"], environ["REQUEST_METHOD"]
-    if (clean := _clean(path)) != path:
+    if (clean := paths.clean(path)) != path:
         return _moved(clean, method, environ["QUERY_STRING"])
     if path.startswith("/static/"):
         return _plain(404, "404 page not found")
-    if method != "GET":
-        return _plain(400, "invalid method")
+    return _read(service, identify, _secrets)
+
+
+def _secrets(service: Service, caller: Caller) -> bottle.HTTPResponse:
+    """The page."""
     return bottle.HTTPResponse(page.HTML, 200, page.HEADERS)
+
+
+def _metrics(service: Service, caller: Caller) -> bottle.HTTPResponse:
+    text = metrics.prometheus(service.requests.paths(), service.state(caller))
+    return bottle.HTTPResponse(text.encode(), 200, {"Content-Type": metrics.PROMETHEUS})
+
+
+def _variables(service: Service, caller: Caller) -> bottle.HTTPResponse:
+    service.state(caller)
+    text = metrics.variables(service.requests.paths())
+    return bottle.HTTPResponse(text.encode(), 200, {"Content-Type": metrics.VARIABLES})
+
+
+_READS: Mapping[str, Read] = {"/metrics": _metrics, "/debug/vars": _variables}
 
 
 def _stylesheet() -> bottle.HTTPResponse:
     headers = {"Content-Type": "text/css; charset=utf-8", "Accept-Ranges": "bytes"}
     return bottle.HTTPResponse(page.STYLESHEET, 200, headers)
-
-
-def _decoded(path: str) -> str:
-    """`path` without its percent-encoding, but for slashes: an encoded one separates nothing."""
-    return unquote(path.replace("%2f", "%252f").replace("%2F", "%252F"))
-
-
-def _clean(path: str) -> str:
-    """`path` as Go's mux wants it: no empty, . or .. parts, a trailing slash kept."""
-    clean = posixpath.normpath(f"/{path}")
-    clean = f"/{clean.lstrip('/')}"
-    return f"{clean}/" if path.endswith("/") and clean != "/" else clean
-
-
-def _host(header: str) -> str:
-    """The name in a Host header: without port and brackets, in lower case, no trailing dot."""
-    name = header.rpartition("]")[0] if header.startswith("[") else header.partition(":")[0]
-    return name.strip("[").rstrip(".").lower()
 
 
 def _moved(path: str, method: str, query: str) -> bottle.HTTPResponse:

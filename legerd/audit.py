@@ -50,7 +50,10 @@ class _Batch:
 
 
 class AuditLog:
-    """Appends to `path` (0600), rotating at `limit` bytes to at most `keep` older files."""
+    """Appends to `path` (0600), rotating at `limit` bytes to at most `keep` older files.
+
+    Counts since its start: `lines` that were taken, `syncs` that made them durable, `failures`.
+    """
 
     def __init__(self, path: Path, *, limit: int = MAX_BYTES, keep: int = KEEP) -> None:
         self._path = path
@@ -63,6 +66,7 @@ class AuditLog:
         self._trouble = ""
         self._end = 0
         self._descriptor = -1
+        self.lines = self.syncs = self.failures = 0
         try:
             self._open(cut=True)
         except OSError as error:
@@ -105,8 +109,11 @@ class AuditLog:
         try:
             self._write(b"".join(batch.lines))
             failure = False
+            self.lines += len(batch.lines)
+            self.syncs += 1
             self._tell("")
         except OSError as error:
+            self.failures += 1
             self._drop()
             self._tell(error.strerror or type(error).__name__)
         finally:

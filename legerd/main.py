@@ -57,7 +57,9 @@ def _serve(options: Options) -> None:
     service = Service(store, audit)
     bounds = limits.Limits(body=options.max_body, connections=limits.most_connections())
     listeners = [
-        server.Listener(listening, _application(service, listening, options), bounds)
+        server.Listener(
+            listening, _application(service, listening, options), bounds, service.requests.add
+        )
         for listening in sockets
     ]
     for listener in listeners:
@@ -118,7 +120,8 @@ def _follower(service: Service, bounds: limits.Limits, options: Options) -> foll
 
     def serve(listening: socket.socket, node: follow.Node) -> server.Listener:
         callers = TailnetCallers(options.tailscaled, is_local)
-        return server.Listener(listening, make_app(service, callers, node.names), bounds)
+        app = make_app(service, callers, node.names)
+        return server.Listener(listening, app, bounds, service.requests.add)
 
     return follow.Follower(LocalApi(options.tailscaled), options.tailnet_port, serve)
 

@@ -14,6 +14,7 @@ from leger.errors import ConfigError, LegerError
 from legerd import log
 
 ACTIONS = ("get", "info", "put", "create-version", "activate", "delete")
+METRICS = "metrics"  # of no secret: whoever has any rule may read the metrics
 _SELECTORS = ("user", "uid", "group", "unit")
 
 
@@ -80,14 +81,14 @@ class LocalRule:
         given = node.mapping({*_SELECTORS, "action", "secret"})
         if not any(name in given for name in _SELECTORS):
             raise node.error(f"a rule names one of {', '.join(_SELECTORS)}")
-        for name in ("action", "secret"):
-            if name not in given:
-                raise node.error(f"a rule names its {name}")
+        if "action" not in given:
+            raise node.error("a rule names its action")
+        actions = [item.choice((*ACTIONS, METRICS)) for item in given["action"].sequence()]
+        if "secret" not in given and set(actions) != {METRICS}:
+            raise node.error("a rule names its secret")
+        secrets = given["secret"].texts() if "secret" in given else ()
         return cls(
-            rule=Rule(
-                actions=frozenset(item.choice(ACTIONS) for item in given["action"].sequence()),
-                secrets=given["secret"].texts(),
-            ),
+            rule=Rule(frozenset(actions), secrets),
             user=given["user"].text() if "user" in given else None,
             uid=given["uid"].integer() if "uid" in given else None,
             group=given["group"].text() if "group" in given else None,

@@ -39,6 +39,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _BEYOND = re.compile(rb"[\x80-\xff]")
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://[^/?]*)?(?P<path>/[^?]*)?")
+Answered = Callable[[str, int, float], None]
 _UNKNOWN, _CONTAINED = -1, -2
 #: Of these, two make a request ambiguous; of all others the first counts.
 _SINGLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
@@ -117,7 +118,11 @@ class _Task(WSGITask):
     def execute(self) -> None:
         if self.channel.server.draining:
             self.set_close_on_finish()
+        began = time.perf_counter()
         super().execute()
+        seconds = time.perf_counter() - began
+        path = (self.environ or {}).get("legerd.call", "/")
+        self.channel.server.answered(path, int(self.status[:3]), seconds)
 
     def write(self, data: bytes) -> None:
         """Send header and body as one, where both are there."""
@@ -235,6 +240,7 @@ class _Server:
     draining = False
     limits: Limits
     shares: Shares
+    answered: Answered
 
     def maintenance(self: Any, now: float) -> None:
         """Close connections that are silent, or that take too long for one request."""
@@ -253,10 +259,18 @@ class _UnixServer(_Server, UnixWSGIServer):
 
 
 class Listener:
-    """One bound socket, served by a loop of its own once `start` is called."""
+    """One bound socket, served by a loop of its own once `start` is called.
+
+    `answered` is told of each answer, in the worker: what the application took its path for
+    (environ["legerd.call"]), its status, and how long it took in seconds.
+    """
 
     def __init__(
-        self, listening: socket.socket, application: WSGIApplication, limits: Limits
+        self,
+        listening: socket.socket,
+        application: WSGIApplication,
+        limits: Limits,
+        answered: Answered = lambda path, status, seconds: None,
     ) -> None:
         self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
@@ -274,6 +288,7 @@ class Listener:
         )
         self._server.limits = limits
         self._server.shares = Shares(limits)
+        self._server.answered = answered
         self._stopped = False
         self._turned = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="legerd-listener", daemon=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from legerd import calls, descriptions, wire
+from legerd import calls, descriptions, metrics, wire
 from legerd.audit import AuditLog, AuditUnavailable, Entry
 from legerd.errors import (
     AccessDenied,
@@ -93,6 +93,7 @@ class Service:
         self._store = store
         self._audit = audit
         self.watchers = Watchers(lambda: store.snapshot.sequence)
+        self.requests = metrics.Requests()
 
     def list(self, caller: Caller) -> Sequence[Info]:
         """Every secret that the caller may see the info of, by name."""
@@ -221,6 +222,23 @@ class Service:
         edit = descriptions.edit(request)
         self._decide(caller, "describe", request.Name)
         self._store.describe(request.Name, edit)
+
+    def state(self, caller: Caller) -> metrics.State:
+        """How vault and audit log are, for who has any rule; only a denial is recorded."""
+        if caller.barred or not caller.rules:
+            self._audit.record([Entry(caller.principal, "metrics", False)])
+            raise AccessDenied("access denied")
+        audit, snapshot, now = self._audit, self._store.snapshot, time.time()
+        ends = [each.about.expires for each in descriptions.expiring(snapshot.values(), now)]
+        return metrics.State(
+            secrets=len(snapshot),
+            expired=sum(end <= now for end in ends),
+            expiring=sum(end > now for end in ends),
+            watchers=len(self.watchers),
+            audit_lines=audit.lines,
+            audit_syncs=audit.syncs,
+            audit_failures=audit.failures,
+        )
 
     def set_recovery(self, caller: Caller, public: bytes) -> None:
         """Let the recovery key with this public half open the vault; root of the host only."""

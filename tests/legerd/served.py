@@ -121,7 +121,7 @@ def serve(folder: Path, limits: Limits | None = None) -> Iterator[Served]:
     callers = LocalCallers(PolicyFile(folder / "policy.yaml"), "host.example")
     service = Service(vault, audit)
     app = make_app(service, callers)
-    listener = server.Listener(listening, app, limits or Limits())
+    listener = server.Listener(listening, app, limits or Limits(), service.requests.add)
     listener.start()
     held = listening.dup()  # as systemd holds it
     try:
