@@ -135,6 +135,12 @@ def definitions(scope: Scope) -> dict[str, Path]:
     }
 
 
+def is_defined_elsewhere(scope: Scope, name: str) -> bool:
+    """Whether the definition is the vendor's or root's, and so not ours to write."""
+    path = definitions(scope).get(name)
+    return path is not None and path.parent != scope.deployments
+
+
 def _user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 

@@ -12,10 +12,9 @@ def keep(old: Compiled, new: Compiled, names: Collection[str]) -> Compiled:
     """`new`, in which the deployments `names` are as in `old`, without their faults."""
     return replace(
         new,
-        deployments={
-            name: old.deployments[name] if name in names else built
-            for name, built in new.deployments.items()
-        },
+        deployments=dict(
+            sorted({**new.deployments, **{name: old.deployments[name] for name in names}}.items())
+        ),
         files=_others(new.files, names)
         | {path: file for path, file in old.files.items() if file["deployment"] in names},
         links=_links(new, names, of_them=False) | _links(old, names, of_them=True),

@@ -67,8 +67,10 @@ class Finished:
     warnings: tuple[Fault, ...]
 
 
-def prepare(scope: Scope, deployment: Deployment, commit: str) -> Prepared:
+def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = False) -> Prepared:
     """Write the deployment's tree at `commit` (fetched before) to store/.
+
+    With `mend` a tree that is there already is compared, and put right where it was changed.
 
     Raises FaultsError with every fault of the content, ConfigError for a host's file, LegerError
     for a commit that nobody allowed has signed.
@@ -79,11 +81,17 @@ def prepare(scope: Scope, deployment: Deployment, commit: str) -> Prepared:
     with git.Commit(mirror, commit) as source:
         folder = git.folder(scope, deployment)
         files = checkout.checkout(source, folder, deployment.name, settings.limits)
-        return finish(scope, settings, deployment, commit, files)
+        return finish(scope, settings, deployment, commit, files, mend=mend)
 
 
 def finish(
-    scope: Scope, settings: Config, deployment: Deployment, commit: str, files: Mapping[str, File]
+    scope: Scope,
+    settings: Config,
+    deployment: Deployment,
+    commit: str,
+    files: Mapping[str, File],
+    *,
+    mend: bool = False,
 ) -> Prepared:
     """Render, expand and write `files`, which are as the repository has them.
 
@@ -92,7 +100,7 @@ def finish(
     author = read_author(deployment, files)
     rendered = _rendered(settings, deployment, author, commit, files)
     done = _expanded(scope, deployment, author, rendered)
-    written = tree.write(scope, deployment.name, done.files)
+    written = tree.write(scope, deployment.name, done.files, mend=mend)
     return Prepared(deployment, commit, written, author, done.warnings, done.origins)
 
 

@@ -13,6 +13,7 @@ from leger import processes, tree
 from leger.errors import LegerError
 
 SUFFIXES = ("container", "volume", "network", "kube", "image", "pod", "build", "artifact")
+INSTALLED = (Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet"))
 SECTIONS = {suffix: suffix.capitalize() for suffix in SUFFIXES}
 _PREFIX = re.compile(r"^quadlet-generator\[\d+\]: ")
 _NOISE = ("Loading source unit file", "writing ", "Starting quadlet-generator", "processing enc")
@@ -30,6 +31,14 @@ class Output:
     links: Mapping[str, str]
     messages: tuple[str, ...]
     sources: Mapping[str, str] = field(default_factory=dict)
+
+
+def installed() -> Path:
+    """The host's quadlet generator. Raises LegerError where podman is not installed."""
+    for path in INSTALLED:
+        if path.exists():
+            return path
+    raise LegerError("podman's quadlet is not installed", hint="install podman")
 
 
 def is_quadlet(path: str) -> bool:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from leger import generation
-from leger.deploying import (
-    Outcome,
-    Wanted,
-    is_defined_elsewhere,
-    quadlet_binary,
-    reopened,
-    settled,
-    switch_over,
-)
+from leger import applying, generation, planning, quadlet
+from leger.applying import Outcome
+from leger.deployed import Deployed
+from leger.deployment import is_defined_elsewhere
 from leger.errors import LegerError
 from leger.faults import FaultsError
 from leger.scope import Scope
@@ -28,13 +20,13 @@ def roll_back(host: Host, number: int | None, *, dry_run: bool = False) -> Outco
     from leger import compile as compiler
 
     scope = host.scope
-    settled(host)
+    applying.settled(host)
     old = generation.load_current(scope)
     if old is None:
         raise LegerError("nothing is deployed")
     target = generation.load(scope, _before(scope, old.number) if number is None else number)
-    prepared = reopened(scope, target, frozenset())
-    compiled = compiler.compile_scope(scope, prepared, quadlet=quadlet_binary())
+    prepared = Deployed(scope, target).all_prepared()
+    compiled = compiler.compile_scope(scope, prepared, quadlet=quadlet.installed())
     if compiled.faults:
         raise FaultsError(compiled.faults)
     names = old.compiled.deployments.keys() | prepared.keys()
@@ -45,10 +37,10 @@ def roll_back(host: Host, number: int | None, *, dry_run: bool = False) -> Outco
             if not is_defined_elsewhere(scope, name)
         },
     )
-    new = Wanted(compiled, target.definitions)
-    why = f"roll back to generation {target.number}"
-    outcome = switch_over(host, old, new, step, why=why, dry_run=dry_run)
-    return replace(outcome, warnings=compiled.warnings)
+    plan = planning.between(host, Deployed(scope, old), compiled, target.definitions, step)
+    if dry_run:
+        return applying.foresee(plan)
+    return applying.apply(host, plan, f"roll back to generation {target.number}")
 
 
 def _before(scope: Scope, current: int) -> int:

@@ -43,10 +43,12 @@ class File:
 Files = Mapping[str, File]
 
 
-def write(scope: Scope, name: str, files: Files) -> Tree:
+def write(scope: Scope, name: str, files: Files, *, mend: bool = False) -> Tree:
     """Write store/NAME-DIGEST/ with `files`, fsynced before it gets its name.
 
-    A tree that is there already is taken as it is. Raises LegerError when the disk refuses.
+    A tree that is there already is taken as it is; with `mend` what somebody changed in it is put
+    right, file by file, so that containers which have it mounted keep their mounts.
+    Raises LegerError when the disk refuses.
     """
     disk.make_folder(scope.state)
     disk.make_folder(scope.store, 0o755)
@@ -59,6 +61,8 @@ def write(scope: Scope, name: str, files: Files) -> Tree:
             _settle(temporary)
             temporary.rename(target)
             disk.sync_folder(scope.store)
+        elif mend:
+            _mend(target, temporary, listed)
         return Tree(target, digest(listed), listed)
     except OSError as error:
         raise LegerError(
@@ -66,6 +70,24 @@ def write(scope: Scope, name: str, files: Files) -> Tree:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _mend(target: Path, right: Path, listed: Mapping[str, tuple[int, str]]) -> None:
+    """Move from `right` what is not in `target` as `listed` says, and remove what is too much."""
+    found = read(target).files
+    for path in found.keys() - listed.keys():
+        (target / path).unlink()
+    for path in sorted(listed):
+        if found.get(path) == listed[path]:
+            continue
+        place = target / path
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not (right / path).is_symlink():
+            _sync(right / path)
+        (right / path).replace(place)
+        disk.sync_folder(place.parent)
 
 
 def read(path: Path) -> Tree:

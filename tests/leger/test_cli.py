@@ -58,7 +58,7 @@ def test_no_command_of_the_start_imports_what_it_does_not_need() -> None:
     code = (
         "import sys; from leger.cli import arguments, main; arguments.parser('1');"
         "print(*sorted(set(sys.modules) & {'git', 'yaml', 'jinja2', 'pystemd', 'http.client',"
-        "'subprocess', 'requests', 'hashlib', 'leger.deploying'}))"
+        "'subprocess', 'requests', 'hashlib', 'leger.planning'}))"
     )
     ours = {name: text for name, text in os.environ.items() if "COVERAGE" not in name}
     env = {**ours, "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'generator'}"}

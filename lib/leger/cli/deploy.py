@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from leger import deploying, generation, yamlfile
+from leger.applying import Outcome
 from leger.cli import host, output
-from leger.deploying import Options, Outcome
+from leger.deploying import Options
 from leger.deployment import Deployment, definitions, load, load_all
 from leger.errors import ConfigError, LegerError, UsageError
 from leger.judge import InterruptedSwitchError

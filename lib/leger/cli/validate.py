@@ -12,13 +12,13 @@ from leger.model import Fault
 
 def run(options: argparse.Namespace) -> int:
     """Check the folder; exit code 4 if it cannot be deployed."""
-    from leger import deploying, validate
+    from leger import quadlet, validate
 
     folder = Path(options.folder)
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder")
     given = Path(options.quadlet) if options.quadlet else None
-    binary = given or next((path for path in deploying.QUADLET if path.exists()), None)
+    binary = given or next((path for path in quadlet.INSTALLED if path.exists()), None)
     faults, warnings = validate.validate_folder(folder, binary)
     if options.json:
         output.document(
