@@ -1,10 +1,10 @@
-"""legerd's command line, parsed into one frozen value."""
+"""legerd's command line: a parser for each command, all into one frozen value."""
 
 from __future__ import annotations
 
 import argparse
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,13 @@ from legerd import audit, limits
 STATE = Path("/var/lib/legerd")
 POLICY = Path("/etc/leger/policy.yaml")
 TAILSCALED = Path("/var/run/tailscale/tailscaled.sock")
-KEYS = Path("/var/lib/legerd-key")
-COMMANDS = ("serve", "keygen", "recovery-key", "restore", "check", "import", "export")
+
+Parser = argparse.ArgumentParser
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for; `listen` is given with `dev` only."""
+    """What was asked for; `listen` is given with `dev` only. Each command sets what it takes."""
 
     command: str
     state: Path = STATE
@@ -42,56 +42,102 @@ class Options:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """The options in `arguments`; wrong ones end the program with status 2."""
-    given = _parser().parse_args(arguments)
-    if given.listen and not given.dev:
-        _parser().error("--listen is for --dev only: systemd passes the sockets")
-    if (given.file is not None) != (given.command in ("import", "export")):
-        _parser().error("import and export need a FILE, the other commands take none")
-    return Options(
-        command=given.command,
-        state=given.state_dir,
-        policy=given.policy,
-        host=given.hostname or socket.gethostname(),
-        key_file=given.key_file,
-        max_body=given.max_body,
-        audit_limit=given.audit_max_size,
-        audit_keep=given.audit_keep,
-        accept_rollback=given.accept_rollback,
-        dev=given.dev,
-        listen=given.listen,
-        tailscaled=given.tailscaled_socket,
-        tailnet_port=given.tailnet_port,
-        output=given.output,
-        recovery_key=given.recovery_key,
-        db=given.db,
-        file=given.file,
-        file_key=given.file_key,
+    """The options in `arguments`; wrong ones end the program with status 2.
+
+    Without a command it is serve.
+    """
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = ["serve", *arguments]
+    parser = _parser()
+    given = vars(parser.parse_args(arguments))
+    if given.get("listen") and not given["dev"]:
+        parser.error("--listen is for --dev only: systemd passes the sockets")
+    if "host" in given:
+        given["host"] = given["host"] or socket.gethostname()
+    return Options(**given)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="legerd",
+        description="A secrets server for one host. Without a command: serve.",
+        epilog="legerd COMMAND --help says what a command takes.",
     )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (text, fill) in _COMMANDS.items():
+        fill(commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}."))
+    return parser
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="legerd", description="A secrets server for one host.")
+def _store(parser: Parser) -> None:
+    """Which store, and what opens it."""
     add = parser.add_argument
-    add("command", nargs="?", default="serve", choices=COMMANDS)
-    add("file", nargs="?", type=Path, metavar="FILE", help="import, export: setec's database file")
-    add("--state-dir", type=Path, default=STATE, help="where secrets.db and audit.log are")
+    add("--state-dir", dest="state", type=Path, default=STATE, metavar="DIR",
+        help="where secrets.db and audit.log are (/var/lib/legerd)")  # fmt: skip
     add("--db", type=Path, metavar="FILE", help="the database: secrets.db, or setec's own file")
-    add("--policy", type=Path, default=POLICY, help="who may do what on the unix sockets")
-    add("--hostname", default="", help="this host's name in the audit log")
-    add("--key-file", type=Path, help="a key-encryption key of 32 bytes instead of the credential")
-    add("--max-body", type=_bytes, default=limits.MAX_BODY, help="largest request (16M)")
-    add("--audit-max-size", type=_bytes, default=audit.MAX_BYTES, help="rotate audit.log (64M)")
-    add("--audit-keep", type=int, default=audit.KEEP, help="rotated audit logs to keep (16)")
+    add("--key-file", type=Path, metavar="FILE",
+        help="a key-encryption key of 32 bytes instead of the credential")  # fmt: skip
     add("--accept-rollback", action="store_true", help="open a vault that is older than it was")
     add("--dev", action="store_true", help="for tests: a loopback address and setec's dummy key")
+
+
+def _serve(parser: Parser) -> None:
+    _store(parser)
+    add = parser.add_argument
+    add("--policy", type=Path, default=POLICY, metavar="FILE",
+        help="who may do what on the unix sockets")  # fmt: skip
+    add("--hostname", dest="host", default="", metavar="NAME",
+        help="this host's name in the audit log")  # fmt: skip
+    add("--max-body", type=_bytes, default=limits.MAX_BODY, metavar="SIZE",
+        help="the largest request (16M)")  # fmt: skip
+    add("--audit-max-size", dest="audit_limit", type=_bytes, default=audit.MAX_BYTES,
+        metavar="SIZE", help="rotate audit.log at that size (64M)")  # fmt: skip
+    add("--audit-keep", type=int, default=audit.KEEP, metavar="N",
+        help="rotated audit logs to keep (16)")  # fmt: skip
     add("--listen", type=_address, metavar="127.0.0.1:PORT", help="with --dev")
     add("--tailnet-port", type=_port, default=0, metavar="PORT", help="serve the tailnet there")
-    add("--tailscaled-socket", type=Path, default=TAILSCALED, help="where WhoIs is asked")
-    add("--output", type=Path, help="recovery-key: write the key there instead of the terminal")
-    add("--recovery-key", type=Path, metavar="FILE", help="restore: read the key there")
-    add("--file-key", type=Path, help="import, export: the key of FILE, if it is not legerd's own")
-    return parser
+    add("--tailscaled-socket", dest="tailscaled", type=Path, default=TAILSCALED, metavar="PATH",
+        help="where WhoIs is asked")  # fmt: skip
+
+
+def _keygen(parser: Parser) -> None:
+    _state(parser)
+
+
+def _recovery_key(parser: Parser) -> None:
+    parser.add_argument("--output", type=Path, metavar="FILE",
+                        help="write the key there instead of on the terminal")  # fmt: skip
+
+
+def _restore(parser: Parser) -> None:
+    _state(parser)
+    add = parser.add_argument
+    add("--recovery-key", type=Path, metavar="FILE",
+        help="read the key there; without it, it is asked for")  # fmt: skip
+    add("--accept-rollback", action="store_true", help="take a vault that is older than it was")
+
+
+def _state(parser: Parser) -> None:
+    parser.add_argument("--state-dir", dest="state", type=Path, default=STATE, metavar="DIR",
+                        help="where secrets.db is (/var/lib/legerd)")  # fmt: skip
+
+
+def _setec_file(parser: Parser) -> None:
+    _store(parser)
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="setec's database file")
+    add("--file-key", type=Path, metavar="FILE", help="its key, if it is not legerd's own")
+
+
+_COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None]]] = {
+    "serve": ("serve: what legerd.service runs", _serve),
+    "keygen": ("make the host's key and an empty vault, once", _keygen),
+    "recovery-key": ("make a recovery key, which is kept off this host", _recovery_key),
+    "restore": ("seal a vault that came from elsewhere to this host", _restore),
+    "check": ("read every record and every line of the audit log", _store),
+    "import": ("add all secrets of a file of setec's, or none", _setec_file),
+    "export": ("write all secrets to a new file of setec's", _setec_file),
+}
 
 
 def _bytes(text: str) -> int:

@@ -30,8 +30,8 @@ def database(tmp_path: Path) -> Path:
     return copy
 
 
-def run(*arguments: object) -> int:
-    return main(["--dev", *map(str, arguments)])
+def run(command: str, *arguments: object) -> int:
+    return main([command, "--dev", *map(str, arguments)])
 
 
 def content(path: Path) -> golden.Content:
