@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from leger import yamlfile
+from leger.notify import Notify
 from leger.quantities import duration, size
 from leger.scope import Scope
 from leger.yamlfile import Node
@@ -46,11 +47,12 @@ class Config:
     host_tags: tuple[str, ...] = ()
     secrets_prefix: str = ""
     limits: Limits = field(default_factory=Limits)
+    notify: Notify = field(default_factory=Notify)
 
     @classmethod
     def parse(cls, node: Node) -> Self:
         """Read a whole config.yaml."""
-        keys = node.mapping(["host", "secrets", "limits", "fleet"])
+        keys = node.mapping(["host", "secrets", "limits", "fleet", "notify"])
         empty = Node(None, node.source, node.line)
         host = keys.get("host", empty).mapping(["name", "tags"])
         secrets = keys.get("secrets", empty).mapping(["prefix"])
@@ -60,6 +62,7 @@ class Config:
             host_tags=host["tags"].texts() if "tags" in host else (),
             secrets_prefix=f"{prefix}/" if prefix else "",
             limits=Limits.parse(keys.get("limits", empty)),
+            notify=Notify.parse(keys.get("notify", empty)),
         )
 
 

@@ -124,9 +124,9 @@ def load(scope: Scope, path: Path) -> Deployment:
 def definitions(scope: Scope) -> dict[str, Path]:
     """The file of each deployment: what stands later in the search order wins."""
     folders = [scope.vendor / "deployments.d"] if scope.vendor else []
-    if scope.name == "user":
-        folders.append(Path("/etc/leger/users") / _user() / "deployments.d")
     folders.append(scope.deployments)
+    if scope.name == "user":
+        folders.append(root_folder(_user()))
     return {
         path.stem: path
         for folder in folders
@@ -139,6 +139,11 @@ def is_defined_elsewhere(scope: Scope, name: str) -> bool:
     """Whether the definition is the vendor's or root's, and so not ours to write."""
     path = definitions(scope).get(name)
     return path is not None and path.parent != scope.deployments
+
+
+def root_folder(user: str) -> Path:
+    """Where root defines deployments of `user`; they win over the user's own."""
+    return Path("/etc/leger/users") / user / "deployments.d"
 
 
 def _user() -> str:

@@ -103,3 +103,7 @@ class Scope:
     @property
     def lock(self) -> Path:
         return self.state / "lock"
+
+    @property
+    def notified(self) -> Path:
+        return self.state / "notified"

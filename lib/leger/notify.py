@@ -1,0 +1,183 @@
+"""Tell somebody what was changed, or could not be: one summary in JSON, to a command or a webhook.
+
+Nothing depends on its arriving: what cannot be told is a warning. A failure that repeats itself
+(a remote that is out of reach, at every run of the timer) is told once. No value of a secret gets
+into a summary, because nothing that it is made of holds one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from leger import disk, processes
+from leger.errors import ConfigError, LegerError
+from leger.quantities import duration
+from leger.scope import Scope
+from leger.yamlfile import Node
+
+FORMAT = 1
+EVENTS = ("changed", "failed", "staged")
+_KEYS = ("command", "webhook", "when", "timeout")
+
+
+class Result(StrEnum):
+    """How a run ended."""
+
+    OK = "ok"
+    STAGED = "staged"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
+
+    @property
+    def event(self) -> str:
+        """What config.yaml's `when:` calls it."""
+        return {Result.OK: "changed", Result.STAGED: "staged"}.get(self, "failed")
+
+
+@dataclass(frozen=True)
+class Notify:
+    """config.yaml's `notify:`; `webhook` is a URL or the file that holds one, `timeout` seconds."""
+
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    when: tuple[str, ...] = EVENTS
+    timeout: float = 10.0
+
+    @classmethod
+    def parse(cls, node: Node) -> Self:
+        """Read `notify:`; without it nobody is told. Raises ConfigError naming file and line."""
+        keys = node.mapping(_KEYS)
+        return cls(
+            command=_command(keys["command"]) if "command" in keys else (),
+            webhook=_webhook(keys["webhook"]) if "webhook" in keys else "",
+            when=tuple(item.choice(EVENTS) for item in keys["when"].sequence())
+            if "when" in keys
+            else EVENTS,
+            timeout=duration(keys["timeout"]) if "timeout" in keys else 10.0,
+        )
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A deployment that was dealt with, and its commits ("": there is or was none)."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did. `scope` is "system" or a user's name, `units` says why each was touched.
+
+    `message` is one or a few lines for people: what failed, and the units that are concerned.
+    """
+
+    host: str
+    scope: str
+    generation: int
+    who: str
+    why: str
+    result: Result
+    deployments: tuple[Moved, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
+
+    def raw(self) -> dict[str, object]:
+        """As JSON takes it; what is added later leaves these names as they are."""
+        return {"format": FORMAT, **asdict(self), "units": dict(self.units)}
+
+
+def send(scope: Scope, settings: Notify, summary: Summary, report: Callable[[str], None]) -> None:
+    """Tell whom config.yaml names, within its time limit; `report` takes the warnings."""
+    repeated = _is_repeated(scope, summary)
+    if repeated or summary.result.event not in settings.when:
+        return
+    data = json.dumps(summary.raw(), ensure_ascii=False).encode() + b"\n"
+    for tell in (_run, _post):
+        try:
+            tell(settings, data)
+        except LegerError as error:
+            report(f"warning: notify: {error}")
+
+
+def _run(settings: Notify, data: bytes) -> None:
+    if not settings.command:
+        return
+    done = processes.run(settings.command, timeout=settings.timeout, data=data)
+    if done.code != 0:
+        raise LegerError(f"{settings.command[0]}: {done.message}")
+
+
+def _post(settings: Notify, data: bytes) -> None:
+    if not settings.webhook:
+        return
+    from leger import webhook
+
+    webhook.post(_address(settings.webhook), data, settings.timeout)
+
+
+def _address(given: str) -> str:
+    """The URL, which a file holds if it is a secret itself."""
+    if not given.startswith("/"):
+        return given
+    text = disk.read_file(Path(given), 8192).decode(errors="replace").strip()
+    if not _is_url(text):
+        raise ConfigError(f"{given}: not a URL (https://...)")
+    return text
+
+
+def _is_repeated(scope: Scope, summary: Summary) -> bool:
+    """Whether this failure was the last thing told; anything else begins anew."""
+    if summary.result.event != "failed":
+        scope.notified.unlink(missing_ok=True)
+        return False
+    told = repr((summary.result, summary.deployments, sorted(summary.units), summary.message))
+    digest = hashlib.sha256(told.encode()).hexdigest().encode() + b"\n"
+    if scope.notified.exists() and disk.read_file(scope.notified, 4096) == digest:
+        return True
+    disk.make_folder(scope.state)
+    disk.write_file(scope.notified, digest, 0o600)
+    return False
+
+
+def _command(node: Node) -> tuple[str, ...]:
+    words = node.texts()
+    if not words or not words[0].startswith("/"):
+        raise node.error(
+            "a list that begins with the whole path of a program is expected",
+            hint="command: [/usr/local/bin/tell]",
+        )
+    return words
+
+
+def _webhook(node: Node) -> str:
+    text = node.text()
+    if not text.startswith("/") and not _is_url(text):
+        raise node.error(
+            "a URL (https://...) or the whole path of a file that holds one is expected",
+            hint="name and password have no place in it; a file keeps the address secret",
+        )
+    return text
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return (
+            parts.scheme in ("https", "http")
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and (parts.port is None or parts.port > 0)
+            and text.isprintable()
+            and " " not in text
+        )
+    except ValueError:
+        return False
