@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -149,22 +150,35 @@ def _recovery(service: Service, caller: Caller, request: calls.RecoveryRequest) 
     return "{}"
 
 
-_CALLS: Mapping[str, tuple[type, Callable[[Service, Caller, Any], str]]] = {
-    "/api/list": (calls.ListRequest, _list),
-    "/api/get": (calls.GetRequest, _get),
-    "/api/info": (calls.NameRequest, _info),
-    "/api/put": (calls.PutRequest, _put),
-    "/api/create-version": (calls.CreateVersionRequest, _create_version),
-    "/api/activate": (calls.VersionRequest, _activate),
-    "/api/delete": (calls.NameRequest, _delete),
-    "/api/delete-version": (calls.VersionRequest, _delete_version),
-    "/api/leger/fetch": (calls.FetchRequest, _fetch),
-    "/api/leger/watch": (calls.WatchRequest, _watch),
-    "/api/leger/status": (calls.ListRequest, _status),
-    "/api/leger/history": (calls.NameRequest, _history),
-    "/api/leger/describe": (calls.DescribeRequest, _describe),
-    "/api/leger/recovery": (calls.RecoveryRequest, _recovery),
+@dataclass(frozen=True)
+class _Call:
+    """A call: what it takes, what does it; one that `reads` changes nothing."""
+
+    request: type
+    answer: Callable[[Service, Caller, Any], str]
+    reads: bool = False
+
+
+_CALLS: Mapping[str, _Call] = {
+    "/api/list": _Call(calls.ListRequest, _list, reads=True),
+    "/api/get": _Call(calls.GetRequest, _get, reads=True),
+    "/api/info": _Call(calls.NameRequest, _info, reads=True),
+    "/api/put": _Call(calls.PutRequest, _put),
+    "/api/create-version": _Call(calls.CreateVersionRequest, _create_version),
+    "/api/activate": _Call(calls.VersionRequest, _activate),
+    "/api/delete": _Call(calls.NameRequest, _delete),
+    "/api/delete-version": _Call(calls.VersionRequest, _delete_version),
+    "/api/leger/fetch": _Call(calls.FetchRequest, _fetch, reads=True),
+    "/api/leger/watch": _Call(calls.WatchRequest, _watch, reads=True),
+    "/api/leger/status": _Call(calls.ListRequest, _status),
+    "/api/leger/history": _Call(calls.NameRequest, _history, reads=True),
+    "/api/leger/describe": _Call(calls.DescribeRequest, _describe),
+    "/api/leger/recovery": _Call(calls.RecoveryRequest, _recovery),
 }
+
+
+#: What takes no longer than to hand it to another thread.
+QUICK = frozenset({"/api/get", "/api/info"})
 
 
 def _info_json(info: Info) -> str:
@@ -190,8 +204,8 @@ def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) 
     """
     app = bottle.Bottle()
     app.catchall = False
-    for path, (kind, call) in _CALLS.items():
-        answer = partial(_answer, service, identify, kind, call)
+    for path, call in _CALLS.items():
+        answer = partial(_answer, service, identify, call)
         app.route(path, method="ANY", callback=answer)
     app.route("/", method="ANY", callback=partial(_page, service, identify))
     for path, read in _READS.items():
@@ -244,12 +258,7 @@ def _guarded(
 
 
 @_guarded
-def _answer(
-    service: Service,
-    identify: Identify,
-    kind: type,
-    call: Callable[[Service, Caller, Any], str],
-) -> bottle.HTTPResponse:
+def _answer(service: Service, identify: Identify, call: _Call) -> bottle.HTTPResponse:
     """One call: setec's checks in setec's order, then the service."""
     environ = bottle.request.environ
     if refusal := _refusal(environ):
@@ -258,7 +267,12 @@ def _answer(
     body = environ["wsgi.input"].read()
     if len(body) > MAX_BODY_WITHOUT_RULES and not caller.rules:
         return _plain(413, "request body too large")
-    result = call(service, caller, wire.decode(body, kind))
+    request: Any = wire.decode(body, call.request)
+    if call.reads:
+        with service.promising() as environ["legerd.promise"]:
+            result = call.answer(service, caller, request)
+    else:
+        result = call.answer(service, caller, request)
     return bottle.HTTPResponse(result.encode(), 200, {"Content-Type": "application/json"})
 
 

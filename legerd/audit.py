@@ -12,7 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +40,24 @@ class AuditUnavailable(LegerdError):  # noqa: N818
     """What was decided cannot be recorded, so it must not happen."""
 
 
+class Promise:
+    """Entries whose answer waits for them elsewhere than in its thread; see AuditLog.promising."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+        self.entries: list[Entry] = []
+
+    def then(self, done: Callable[[bool], None]) -> None:
+        """Call `done` once, in the log's own thread: true if all entries are durable now."""
+        self._audit.begin(self.entries, done)
+
+
 class _Batch:
     """What is written together; `done` is set when `failure` is final."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
+        self.told: list[Callable[[bool], None]] = []
         self.done = False
         self.failure = False
 
@@ -60,6 +73,10 @@ class AuditLog:
         self._limit = limit
         self._keep = keep
         self._changed = threading.Condition()
+        self._called = threading.Condition(self._changed._lock)  # type: ignore[attr-defined]
+        self._promise = threading.local()
+        self._writer: threading.Thread | None = None
+        self._closed = False
         self._waiting = _Batch()
         self._busy = False
         self._reopen = False
@@ -79,6 +96,10 @@ class AuditLog:
         """Return when every entry is durable; AuditUnavailable if that cannot be."""
         if not entries:
             return
+        promise = getattr(self._promise, "now", None)
+        if promise is not None:
+            promise.entries += entries
+            return
         lines = [_line(entry) for entry in entries]
         with self._changed:
             batch = self._waiting
@@ -93,6 +114,41 @@ class AuditLog:
         if batch.failure:
             raise AuditUnavailable("the audit log cannot be written")
 
+    @contextlib.contextmanager
+    def promising(self) -> Iterator[Promise]:
+        """What this thread records in here is only collected; the answer waits for the promise.
+
+        For calls that change nothing: they may be answered as soon as their entries are durable.
+        """
+        promise = self._promise.now = Promise(self)
+        try:
+            yield promise
+        finally:
+            self._promise.now = None
+
+    def begin(self, entries: Sequence[Entry], done: Callable[[bool], None]) -> None:
+        """Record `entries` in the log's own thread, which then calls `done`."""
+        lines = [_line(entry) for entry in entries]
+        with self._changed:
+            self._waiting.lines += lines
+            self._waiting.told.append(done)
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._run, name="legerd-audit", daemon=True)
+                self._writer.start()
+            elif not self._busy:
+                self._called.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while (self._busy or not self._waiting.told) and not self._closed:
+                    self._called.wait()
+                if self._closed:
+                    return
+                batch, self._waiting = self._waiting, _Batch()
+                self._busy = True
+            self._lead(batch)
+
     def reopen(self) -> None:
         """Before the next line, open `path` anew: somebody has renamed it. Safe in a handler."""
         self._reopen = True
@@ -102,6 +158,8 @@ class AuditLog:
         with self._changed:
             while self._busy:
                 self._changed.wait()
+            self._closed = True
+            self._called.notify_all()
             self._drop()
 
     def _lead(self, batch: _Batch) -> None:
@@ -121,6 +179,8 @@ class AuditLog:
                 batch.failure, batch.done = failure, True
                 self._busy = False
                 self._changed.notify_all()
+                self._called.notify()
+            _tell_all(batch.told, not failure)
 
     def _tell(self, trouble: str) -> None:
         """Say once what the trouble is, and once that it is over."""
@@ -214,6 +274,14 @@ class AuditLog:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _tell_all(told: Sequence[Callable[[bool], None]], recorded: bool) -> None:
+    for done in told:
+        try:
+            done(recorded)
+        except Exception as error:  # noqa: BLE001 - the others wait for their answers, too
+            log.error(f"an answer failed: {type(error).__name__}")
 
 
 def good_end(descriptor: int) -> int:

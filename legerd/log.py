@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import time
 
@@ -35,3 +36,21 @@ def note(message: object) -> None:
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # a full disk under the log must not stop an answer
         print(f"legerd: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class _Discreet(logging.Handler):
+    """Logs where waitress complained and of what kind of exception; it quotes requests."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        place = f"{record.module}.{record.funcName}:{record.lineno}"
+        note(f"http server: {place} {kind}".rstrip())
+
+
+def quiet_logs() -> None:
+    """Let nothing of a request into the log through waitress."""
+    for name in ("waitress", "waitress.queue"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.handlers = [_Discreet()]
+        logger.setLevel(logging.CRITICAL if name.endswith("queue") else logging.WARNING)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from leger.errors import LegerError, UsageError
 
 from legerd import commands, follow, limits, log, memory, server, stores
-from legerd.api import make_app
+from legerd.api import QUICK, make_app
 from legerd.audit import AuditLog
 from legerd.listeners import inherited
 from legerd.local import LocalCallers
@@ -46,7 +46,7 @@ def _serve(options: Options) -> None:
     """Open the vault, answer until SIGTERM, drain."""
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    server.quiet_logs()
+    log.quiet_logs()
     for warning in memory.protect():
         log.warning(warning)
     sockets = _sockets(options)
@@ -58,7 +58,11 @@ def _serve(options: Options) -> None:
     bounds = limits.Limits(body=options.max_body, connections=limits.most_connections())
     listeners = [
         server.Listener(
-            listening, _application(service, listening, options), bounds, service.requests.add
+            listening,
+            _application(service, listening, options),
+            bounds,
+            service.requests.add,
+            QUICK,
         )
         for listening in sockets
     ]

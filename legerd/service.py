@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from legerd import calls, descriptions, metrics, wire
-from legerd.audit import AuditLog, AuditUnavailable, Entry
+from legerd.audit import AuditLog, AuditUnavailable, Entry, Promise
 from legerd.errors import (
     AccessDenied,
     InvalidVersion,
@@ -94,6 +94,10 @@ class Service:
         self._audit = audit
         self.watchers = Watchers(lambda: store.snapshot.sequence)
         self.requests = metrics.Requests()
+
+    def promising(self) -> contextlib.AbstractContextManager[Promise]:
+        """In here a call that changes nothing returns before it is recorded; see AuditLog."""
+        return self._audit.promising()
 
     def list(self, caller: Caller) -> Sequence[Info]:
         """Every secret that the caller may see the info of, by name."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from legerd import server
-from legerd.api import make_app
+from legerd.api import QUICK, make_app
 from legerd.audit import AuditLog
 from legerd.limits import Limits
 from legerd.local import LocalCallers
@@ -121,7 +121,7 @@ def serve(folder: Path, limits: Limits | None = None) -> Iterator[Served]:
     callers = LocalCallers(PolicyFile(folder / "policy.yaml"), "host.example")
     service = Service(vault, audit)
     app = make_app(service, callers)
-    listener = server.Listener(listening, app, limits or Limits(), service.requests.add)
+    listener = server.Listener(listening, app, limits or Limits(), service.requests.add, QUICK)
     listener.start()
     held = listening.dup()  # as systemd holds it
     try:

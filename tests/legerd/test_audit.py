@@ -119,6 +119,29 @@ def test_those_who_wait_together_share_a_sync(path: Path, monkeypatch: pytest.Mo
     assert syncs == 2
 
 
+def test_a_promise_is_kept_or_told_broken(path: Path) -> None:
+    audit = AuditLog(path)
+    told: list[bool] = []
+
+    def promised() -> None:
+        with audit.promising() as promise:
+            audit.record([ENTRY])
+            audit.record([ENTRY])
+        done = threading.Event()
+        promise.then(lambda recorded: (told.append(recorded), done.set())[0])
+        assert done.wait(60)
+
+    promised()
+    assert len(lines(path)) == 2
+    audit.record([ENTRY])
+    with room_for(path.stat().st_size):
+        promised()
+    promised()
+    audit.close()
+    assert told == [True, False, True]
+    assert len(lines(path)) == 5
+
+
 def test_what_cannot_be_written_is_refused_and_later_works_again(path: Path) -> None:
     audit = AuditLog(path)
     audit.record([ENTRY])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legerd import limits, server
+from legerd import channel, limits
 from tests.legerd.served import HEADERS, LIST, Served, body, request, status
 
 CHUNKS = b"2\r\n{}\r\n0\r\n\r\n"
@@ -202,7 +202,7 @@ def test_a_connection_outlives_an_answer_without_a_body(served: Served) -> None:
 def test_what_is_no_request_has_a_path_for_waitress() -> None:
     """waitress names the path when a client goes away before it got its refusal."""
     with socket.socket(socket.AF_UNIX) as listening:
-        parser = server._Parser(server._adjustments(limits.Limits(), listening))
+        parser = channel._Parser(channel._adjustments(limits.Limits(), listening))
     parser.received(b"nonsense\r\n\r\n")
     assert parser.error
     assert parser.path == ""
@@ -235,7 +235,7 @@ PIECES = st.sampled_from(
 def parsed(data: bytes, cuts: list[int]) -> tuple[object, ...]:
     """What the parser makes of the first request in `data`, sent in parts that end at `cuts`."""
     with socket.socket(socket.AF_UNIX) as listening:
-        parser = server._Parser(server._adjustments(limits.Limits(body=50), listening))
+        parser = channel._Parser(channel._adjustments(limits.Limits(body=50), listening))
     used = 0
     for end in [*sorted(cut % (len(data) + 1) for cut in cuts), len(data)]:
         while used < end and not parser.completed:
@@ -251,3 +251,10 @@ def parsed(data: bytes, cuts: list[int]) -> tuple[object, ...]:
 @given(st.lists(PIECES, max_size=9).map(b"".join), st.lists(st.integers(0, 300), max_size=4))
 def test_in_how_many_parts_a_request_comes_changes_nothing(data: bytes, cuts: list[int]) -> None:
     assert parsed(data, cuts) == parsed(data, [])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(PIECES, max_size=9).map(b"".join))
+def test_a_header_that_was_seen_before_reads_the_same(data: bytes) -> None:
+    channel._HEADERS.clear()
+    assert parsed(data, []) == parsed(data, [])

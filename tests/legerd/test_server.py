@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from legerd import limits, server
+from legerd import limits, log, server
 from tests.legerd.served import HEADERS, LIST, Served, body, request, serve, status
 
 CANARY = b"c4n4ry"
@@ -196,7 +197,7 @@ MALFORMED = [
 def test_nothing_of_a_malformed_request_is_logged(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server.quiet_logs()
+    log.quiet_logs()
     with serve(tmp_path) as served:
         for sent in MALFORMED:
             answer = served.raw(sent, timeout=2)
@@ -226,7 +227,7 @@ def test_a_bug_is_an_internal_error_and_logged_without_its_text(
 def test_a_client_that_goes_away_is_not_named(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    server.quiet_logs()
+    log.quiet_logs()
     value = base64.b64encode(bytes(8 << 20)).decode()
     assert served.call("put", {"Name": "a", "Value": value}) == (200, 1)
     for _ in range(5):
@@ -237,6 +238,61 @@ def test_a_client_that_goes_away_is_not_named(
             connection.recv(10)
     assert served.call("info", {"Name": "a"})[0] == 200
     assert CANARY.decode() not in capfd.readouterr().err
+
+
+def test_a_get_waits_for_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, began = threading.Event(), threading.Event()
+    with serve(tmp_path, limits.Limits(workers=1)) as served:
+        served.vault.put("a", b"1", "")
+
+        def slow(*_arguments: object) -> int:
+            began.set()
+            return 2 if go_on.wait(60) else 0
+
+        monkeypatch.setattr(served.vault, "put", slow)
+        connection = served.connect()
+        connection.request("POST", "/api/get", b'{"Name":"a"}', HEADERS)
+        writer = threading.Thread(target=served.call, args=("put", {"Name": "b"}))
+        try:
+            assert connection.getresponse().read() == b'{"Value":"MQ==","Version":1}'
+            writer.start()
+            assert began.wait(60)
+            connection.request("POST", "/api/get", b'{"Name":"a"}', HEADERS)
+            assert connection.getresponse().read() == b'{"Value":"MQ==","Version":1}'
+        finally:
+            go_on.set()
+            writer.join(60)
+            connection.close()
+
+
+def test_what_waits_for_its_audit_line_is_answered_in_turn(served: Served) -> None:
+    served.vault.put("a", b"1", "")
+    line = b"POST /api/get HTTP/1.1"
+    audited = request(b"Content-Length: 12", body=b'{"Name":"a"}', line=line)
+    same = b'{"Name":"a","Version":1,"UpdateIfChanged":true}'
+    unaudited = request(b"Content-Length: %d" % len(same), body=same, line=line)
+    together = ((audited + unaudited) * 20).replace(b"Connection: close\r\n", b"")
+    answer = served.raw(together)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"304"] * 20
+
+
+def test_what_cannot_be_recorded_is_not_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.vault.put("a", b"1", "")
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        for call in ("get", "info", "list", "leger/fetch", "leger/watch"):
+            asked = {"Name": "a", "Secrets": [{"Name": "a"}]}
+            assert served.call(call, asked) == (500, "internal error\n"), call
+        served.policy.write_text("rules: [{uid: 0, action: put, secret: b}]\n")
+        assert served.call("get", {"Name": "a"}) == (403, "access denied\n")
+        served.policy.unlink()
+    assert served.call("get", {"Name": "a"})[0] == 200
 
 
 def test_while_draining_each_connection_gets_one_more_answer(served: Served) -> None:

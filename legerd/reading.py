@@ -1,0 +1,57 @@
+"""The header of a request as Go reads it; what could be read in two ways is refused."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_BEYOND = re.compile(rb"[\x80-\xff]")
+_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_TARGET = re.compile(rb"(?:[A-Za-z][-+.A-Za-z0-9]*://[^/?]*)?(?P<path>/[^?]*)?")
+#: Of these, two make a request ambiguous; of all others the first counts.
+_SINGLE = frozenset({b"content-length", b"transfer-encoding", b"host"})
+
+
+class UnclearError(Exception):
+    """This is not one request that everybody reads alike; says why, with nothing of it."""
+
+
+def first_line(line: bytes) -> list[bytes]:
+    """Method, target and version: letters beyond ASCII percent-encoded, as Go holds them.
+
+    Methods are told apart by case; one that is not in capitals is none that anybody knows.
+    """
+    parts = line.split(b" ")
+    if len(parts) != 3 or _CONTROL.search(line):
+        raise UnclearError("invalid first line")
+    if parts[0] != parts[0].upper():
+        parts[0] = b"UNKNOWN"
+    parts[1] = _BEYOND.sub(lambda found: b"%%%02X" % found[0][0], parts[1])
+    return parts
+
+
+def first_of_each(block: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers in `block`: no names with an underscore, of duplicates the first."""
+    found: dict[bytes, tuple[bytes, bytes]] = {}
+    for line in block.split(b"\r\n"):
+        if not line:
+            continue
+        if line[:1] in (b" ", b"\t"):
+            raise UnclearError("folded header")
+        name, colon, value = line.partition(b":")
+        if not colon or not name:
+            raise UnclearError("invalid header")
+        key = name.lower()
+        if key in found and key in _SINGLE:
+            raise UnclearError("duplicate header")
+        if b"_" not in name:
+            found.setdefault(key, (name, value.strip(b" \t")))
+    return list(found.values())
+
+
+def path_of(target: bytes) -> str:
+    """The path of a request's target, still percent-encoded; "" if it is an address alone."""
+    found = _TARGET.match(target)
+    if not found or not found[0] or _ESCAPE.search(found["path"] or b""):
+        raise UnclearError("invalid target")
+    return (found["path"] or b"").decode("ascii")
