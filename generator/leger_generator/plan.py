@@ -175,6 +175,12 @@ def encode(plan: Plan) -> bytes:
 
 def decode(data: bytes) -> Plan:
     """Read units.json; PlanError if it is not whole, not ours, or from a later version."""
+    digest, body = seal(data)
+    return Plan.parse(_json(body), digest=digest)
+
+
+def seal(data: bytes) -> "tuple[str, memoryview]":
+    """The checksum of a units.json, and its second line; PlanError if it is not whole."""
     if len(data) > MAX_BYTES:
         raise PlanError(f"larger than {MAX_BYTES >> 20} MiB")
     digest = head_digest(data)
@@ -182,7 +188,7 @@ def decode(data: bytes) -> Plan:
     body = memoryview(data)[start : len(data) - data.endswith(b"\n")]
     if _digest(body) != digest:
         raise PlanError("its checksum is wrong: cut off or damaged")
-    return Plan.parse(_json(body), digest=digest)
+    return digest, body
 
 
 def head_digest(data: bytes) -> str:

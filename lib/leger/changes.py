@@ -39,7 +39,7 @@ class Member:
         """The unit of `built` with the digest of its text, its inputs and its secrets."""
         digest = hashlib.sha256(unit.normal.encode())
         for path, (mode, sum_) in sorted(built.tree.files.items()) if unit.inputs else ():
-            if any(_covers(entry, path) for entry in unit.inputs):
+            if any(covers(entry, path) for entry in unit.inputs):
                 digest.update(f"\0{path}\0{mode}\0{sum_}".encode())
         for binding in built.bindings:
             if unit.name in binding.units:
@@ -69,23 +69,26 @@ def _kinds(units: Mapping[str, Member]) -> set[str]:
     return {member.unit.kind for member in units.values()}
 
 
-def _covers(entry: str, path: str) -> bool:
+def covers(entry: str, path: str) -> bool:
+    """Whether `entry`, one of a unit's inputs, is the file `path` or a folder that holds it."""
     return entry in (".", path) or path.startswith(f"{entry}/")
 
 
 def members(built: Iterable[Built], loaded: Iterable[str] = ()) -> dict[str, Member]:
     """The units of deployments by name; a template by its known and its `loaded` instances."""
-    found: dict[str, Member] = {}
     running = tuple(loaded)
+    found: dict[str, Member] = {}
     for deployment in built:
         for unit in deployment.units.values():
-            member = Member.of(unit, deployment)
-            if is_template(unit.name):
-                also = [name for name in running if template_of(name) == unit.name]
-                found |= dict.fromkeys([*unit.instances, *also], member)
-            else:
-                found[unit.name] = member
+            found |= dict.fromkeys(names(unit, running), Member.of(unit, deployment))
     return found
+
+
+def names(unit: Unit, loaded: Iterable[str] = ()) -> tuple[str, ...]:
+    """Under which names `unit` can run: its own, or those of its known and `loaded` instances."""
+    if not is_template(unit.name):
+        return (unit.name,)
+    return (*unit.instances, *(name for name in loaded if template_of(name) == unit.name))
 
 
 def is_template(name: str) -> bool:

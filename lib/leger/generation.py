@@ -196,6 +196,14 @@ def emitted_point(scope: Scope) -> Point | None:
     return Point(decoded.generation, decoded.digest)
 
 
+def is_in_place(scope: Scope, point: Point) -> bool:
+    """Whether /etc/leger/units.json is, whole, that of the generation `point`."""
+    try:
+        return plan.seal(disk.read_file(scope.units, plan.MAX_BYTES))[0] == point.digest
+    except (LegerError, plan.PlanError):
+        return False
+
+
 def commit(scope: Scope, point: Point) -> None:
     """Replace units.json by that of generation `point`: what runs is decided here."""
     data = disk.read_file(units_path(scope, point.generation), plan.MAX_BYTES)

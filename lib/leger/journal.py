@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from leger import processes
 from leger.errors import LegerError
@@ -24,6 +26,30 @@ def reason(unit: str, *, user: bool) -> str:
         return ""
     found = [line for text in done.stdout.splitlines() if (line := _error(text))]
     return found[-1] if found else ""
+
+
+def removed_by(unit: str, container: str, *, user: bool) -> str:
+    """The command that ended the container of `unit` from outside of it; "" if none did.
+
+    Podman notes in the journal who a container died under: conmon's clean-up, which belongs to
+    the unit, or somebody else's `podman rm`. Of that command only the first two words are told.
+    """
+    entry = _last(["PODMAN_EVENT=died", f"PODMAN_NAME={container}"])
+    where = "_SYSTEMD_USER_UNIT" if user else "_SYSTEMD_UNIT"
+    if not container or entry.get(where, unit) == unit:
+        return ""
+    words = str(entry.get("_CMDLINE", "")).split()[:2]
+    return " ".join([words[0].rpartition("/")[2], *words[1:]]) if words else ""
+
+
+def _last(matches: Sequence[str]) -> Mapping[str, Any]:
+    """The newest entry of this boot that all of `matches` are true of; empty without one."""
+    command = ["journalctl", "-b", "-n", "1", "-o", "json", "--no-pager", "-q", *matches]
+    try:
+        entry = json.loads(processes.run(command, timeout=10).stdout)
+    except (LegerError, ValueError):
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _error(text: bytes) -> str:

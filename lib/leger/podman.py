@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from leger import processes
 
@@ -23,6 +25,30 @@ def remove_image(name: str) -> None:
 def has_image(name: str) -> bool:
     """Whether podman has the image `name`."""
     return processes.run(["podman", "image", "exists", name], timeout=60).code == 0
+
+
+def missing(kind: str, wanted: Mapping[str, str], *, thorough: bool) -> list[str]:
+    """The keys of `wanted` whose network, volume or container of that name podman does not have.
+
+    Unless `thorough`, podman is asked only if one is not where podman keeps it by default.
+    """
+    if not wanted or (not thorough and all(_kept(kind, name).exists() for name in wanted.values())):
+        return []
+    form = "{{.Names}}" if kind == "container" else "{{.Name}}"
+    done = processes.run(["podman", kind, "ls", "--format", form], timeout=60)
+    if done.code != 0:
+        return []
+    present = set(done.stdout.decode(errors="replace").split())
+    return [key for key, name in wanted.items() if name not in present]
+
+
+def _kept(kind: str, name: str) -> Path:
+    """Where podman keeps a network or a volume, unless it is configured otherwise."""
+    root = os.getuid() == 0
+    storage = Path("/var/lib" if root else Path.home() / ".local/share") / "containers/storage"
+    if kind == "volume":
+        return storage / "volumes" / name
+    return (Path("/etc/containers") if root else storage) / "networks" / f"{name}.json"
 
 
 def own_secrets(names: Iterable[str]) -> list[str]:

@@ -7,12 +7,11 @@ jobs that were cancelled or for a manager that is on its way down.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from leger import changes, disk, generation, judge, switch
+from leger import changes, emitted, generation, judge, switch
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
 from leger.model import Compiled
@@ -35,7 +34,7 @@ def mend(host: Host) -> list[str]:
     done = _restore_units(host.scope)
     _forget_unborn(host.scope)
     current = generation.load_current(host.scope)
-    if current is not None and _note(host.scope) != current.point:
+    if current is not None and emitted.point(host.scope) != current.point:
         done += _catch_up(host, current)
     return done
 
@@ -94,7 +93,7 @@ def _catch_up(host: Host, current: Generation) -> list[str]:
     What an administrator stopped stays stopped: only units that were not loaded count as new.
     """
     manager = host.manager
-    note = _note(host.scope)
+    note = emitted.point(host.scope)
     planned = switch.decide(manager, _loaded(host, note, current), current.compiled)
     jobs = [("restart", name) for name in planned.restart]
     jobs += [("start", name) for name in planned.start]
@@ -128,15 +127,6 @@ def _loaded(host: Host, note: Point | None, current: Generation) -> Compiled:
             for name, built in emitted.compiled.deployments.items()
         },
     )
-
-
-def _note(scope: Scope) -> Point | None:
-    """What the generator emitted last in this boot; None if it left no note."""
-    try:
-        raw = json.loads(disk.read_file(scope.runtime / "emitted.json"))
-        return Point(int(raw["generation"]), str(raw["blake2b"]))
-    except (LegerError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _own(current: Generation) -> list[str]:

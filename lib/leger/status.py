@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from leger_generator.identity import is_same, quadlet_identity
 
-from leger import changes, disk, generation, systemd
+from leger import drift, generation, systemd
+from leger.drift import Drift
+from leger.emitted import Note
 from leger.errors import LegerError
 from leger.generation import Current, Generation
 from leger.legerdclient import Client
@@ -46,6 +46,7 @@ class Status:
     confirmed: bool
     deployments: tuple[DeploymentStatus, ...]
     problems: tuple[str, ...]
+    drift: tuple[Drift, ...] = ()
 
     def raw(self) -> dict[str, object]:
         """As JSON takes it."""
@@ -56,15 +57,23 @@ def read(scope: Scope) -> Status:
     """The status of `scope`. Raises LegerError where systemd does not run."""
     current = generation.load_current(scope) if _is_readable(scope) else None
     marked = Current.read(scope)
-    problems = list(_file_problems(scope, current))
     if current is None:
-        return Status(0, True, (), tuple(problems))
+        return Status(0, True, (), tuple(_interrupted(scope)))
     manager = systemd.connect(scope)
-    folder = _generator_folder(scope)
-    deployments = tuple(_deployments(manager, current, folder))
-    problems += list(_recovery_problem(scope, current))
+    drifts = drift.read(scope, manager, current)
+    problems = (
+        *_interrupted(scope),
+        *(f"{one.message}: {one.mend}" for one in drifts if not one.unit),
+        *_generator_problems(scope),
+        *_quadlet_problems(current),
+        *_recovery_problem(scope, current),
+    )
     return Status(
-        current.number, marked is not None and marked.confirmed, deployments, tuple(problems)
+        current.number,
+        marked is not None and marked.confirmed,
+        tuple(_deployments(manager, current, drifts)),
+        problems,
+        drifts,
     )
 
 
@@ -80,65 +89,45 @@ def _is_readable(scope: Scope) -> bool:
     return True
 
 
-def _deployments(manager: Manager, current: Generation, folder: Path) -> Iterator[DeploymentStatus]:
-    built = current.compiled.deployments
-    loaded = manager.instances(
-        sorted({name for one in built.values() for name in one.units if changes.is_template(name)})
-    )
-    for name, one in sorted(built.items()):
-        names = sorted(changes.members([one], loaded))
-        states = manager.states(names)
-        units = tuple(_unit(manager, unit, states.get(unit, State()), folder) for unit in names)
-        yield DeploymentStatus(name, one.commit, one.source, units)
+def _deployments(
+    manager: Manager, current: Generation, drifts: Sequence[Drift]
+) -> Iterator[DeploymentStatus]:
+    found = drift.members(manager, current)
+    states = manager.states(found)
+    notes: dict[str, list[str]] = {}
+    for one in drifts:
+        notes.setdefault(one.unit, []).append(one.message)
+    for name, built in sorted(current.compiled.deployments.items()):
+        units = tuple(
+            _unit(unit, states.get(unit, State()), notes.get(unit, ()))
+            for unit, member in sorted(found.items())
+            if member.deployment == name
+        )
+        yield DeploymentStatus(name, built.commit, built.source, units)
 
 
-def _unit(manager: Manager, name: str, state: State, folder: Path) -> UnitStatus:
-    note = ""
-    if state.load == "not-found":
-        note = "not loaded: leger settle mends it"
-    else:
-        fragment = manager.fragment(name)
-        if fragment is not None and folder not in fragment.parents:
-            note = f"overridden by {fragment}"
-        elif state.active == "failed":
-            note = f"journalctl -b -u {name}"
-    return UnitStatus(name, state.load, state.active, state.sub, note)
+def _unit(name: str, state: State, notes: Sequence[str]) -> UnitStatus:
+    return UnitStatus(name, state.load, state.active, state.sub, "; ".join(notes))
 
 
-def _generator_folder(scope: Scope) -> Path:
-    if scope.name == "system":
-        return Path("/run/systemd/generator")
-    return scope.runtime.parent / "systemd/generator"
-
-
-def _file_problems(scope: Scope, current: Generation | None) -> Iterator[str]:
+def _interrupted(scope: Scope) -> Iterator[str]:
     if scope.switch.exists():
         yield "a switch was interrupted: the next leger command that changes units takes it up"
-    if current is None:
-        return
-    if generation.emitted_point(scope) != current.point:
-        yield f"{scope.units} is not that of generation {current.number}: leger settle mends it"
-    yield from _emitted_problems(scope, current)
+
+
+def _generator_problems(scope: Scope) -> Iterator[str]:
+    note = Note.read(scope)
+    for problem in note.problems if note else ():
+        yield f"the generator said: {problem}"
+
+
+def _quadlet_problems(current: Generation) -> Iterator[str]:
+    path = str(current.compiled.quadlet.get("path", ""))
     try:
-        path = str(current.compiled.quadlet.get("path", ""))
         if path and not is_same(quadlet_identity(path), dict(current.compiled.quadlet)):
             yield "podman's quadlet was replaced since the last deploy: units are rendered at boot"
     except OSError:
         yield f"{path} is gone: podman is not installed"
-    for name, built in sorted(current.compiled.deployments.items()):
-        if not built.tree.path.is_dir():
-            yield f"{name}: its tree {built.tree.path} is gone: leger deploy update {name}"
-
-
-def _emitted_problems(scope: Scope, current: Generation) -> Iterator[str]:
-    try:
-        note = json.loads(disk.read_file(scope.runtime / "emitted.json"))
-        if note.get("blake2b") != current.digest:
-            yield "the generator emitted another generation: systemctl daemon-reload, leger settle"
-        for problem in note.get("problems", ()):
-            yield f"the generator said: {problem}"
-    except (LegerError, ValueError, AttributeError):
-        yield "the generator has left no note since the boot: systemctl daemon-reload"
 
 
 def _recovery_problem(scope: Scope, current: Generation) -> Iterator[str]:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,24 +73,6 @@ def write(scope: Scope, name: str, files: Files, *, mend: bool = False) -> Tree:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _mend(target: Path, right: Path, listed: Mapping[str, tuple[int, str]]) -> None:
-    """Move from `right` what is not in `target` as `listed` says, and remove what is too much."""
-    found = read(target).files
-    for path in found.keys() - listed.keys():
-        (target / path).unlink()
-    for path in sorted(listed):
-        if found.get(path) == listed[path]:
-            continue
-        place = target / path
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not (right / path).is_symlink():
-            _sync(right / path)
-        (right / path).replace(place)
-        disk.sync_folder(place.parent)
-
-
 def read(path: Path) -> Tree:
     """The tree at `path` as it is now, every file's sum made anew.
 
@@ -102,6 +85,36 @@ def read(path: Path) -> Tree:
     for file in walk(path):
         listed[str(file.relative_to(path))] = _sum(file)
     return Tree(path, digest(listed), dict(sorted(listed.items())))
+
+
+def is_suspect(tree: Tree) -> bool:
+    """Whether the tree on the disk may be another than `tree`, by names and times alone.
+
+    A tree gets its name, and with it the latest time of change, after all that is in it was
+    written; and no folder was changed after the last file in it. A whole tree may look suspect,
+    one that was copied back from a backup, say.
+    """
+    try:
+        top = tree.path.lstat()
+        newest, names = 0, set()
+        for path, status in _statuses(tree.path):
+            if status.st_ctime_ns >= top.st_ctime_ns:
+                return True
+            newest = max(newest, status.st_mtime_ns)
+            if not stat.S_ISDIR(status.st_mode):
+                names.add(path)
+    except OSError:
+        return True
+    return newest < top.st_mtime_ns or names != tree.files.keys()
+
+
+def _statuses(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """All that is below `folder`, by its path from there."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False)
+            if entry.is_dir(follow_symlinks=False):
+                yield from _statuses(Path(entry.path), f"{prefix}{entry.name}/")
 
 
 def digest(listed: Mapping[str, tuple[int, str]]) -> str:
@@ -124,6 +137,31 @@ def walk(folder: Path) -> Iterator[Path]:
         linked = [name for name in folders if (Path(parent) / name).is_symlink()]
         for name in [*names, *linked]:
             yield Path(parent) / name
+
+
+def _mend(target: Path, whole: Path, listed: Mapping[str, tuple[int, str]]) -> None:
+    """Make `target` again what `whole`, which has all the files `listed`, is."""
+    present = read(target).files
+    for path in present.keys() - listed.keys():
+        (target / path).unlink()
+    for path in sorted(listed.keys()):
+        if present.get(path) != listed[path]:
+            _clear(target, path)
+            (whole / path).replace(target / path)
+    _settle(target)
+    newest = max((status.st_mtime_ns for _, status in _statuses(target)), default=0)
+    os.utime(target, ns=(newest, newest))  # as a tree that was just written: see is_suspect
+
+
+def _clear(target: Path, path: str) -> None:
+    """Make room for `path`: no file where a folder belongs, no folder where a file does."""
+    for parent in reversed(Path(path).parents[:-1]):
+        folder = target / parent
+        if folder.is_symlink() or not folder.is_dir():
+            folder.unlink(missing_ok=True)
+            folder.mkdir()
+    if (target / path).is_dir() and not (target / path).is_symlink():
+        shutil.rmtree(target / path)
 
 
 def _write(path: Path, file: File) -> tuple[int, str]:

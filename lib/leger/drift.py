@@ -1,0 +1,243 @@
+"""What on the host is no longer as the current generation has it, and what mends it.
+
+Reading changes nothing. The order of the result is that in which things are to be mended. What is
+no drift: a quadlet binary or an image that is newer (podman auto-update), what a unit's own
+condition keeps from starting, and all of data/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from leger import changes, emitted, generation, journal, overrides, podman, properties, tree
+from leger.errors import LegerError
+from leger.generation import Generation
+from leger.model import Built, Unit
+from leger.properties import Ending
+from leger.scope import Scope
+from leger.systemd import Manager, State
+
+APPLY = "leger apply"
+
+
+class Kind(StrEnum):
+    """What has drifted."""
+
+    UNITS_FILE = "units-file"  # units.json is not that of the current generation
+    EMITTED = "emitted"  # the generator has emitted another generation, or nothing
+    TREE = "tree"  # a tree in store/ was changed or removed
+    NOT_LOADED = "not-loaded"  # a unit that systemd does not know
+    MASKED = "masked"
+    OVERRIDDEN = "overridden"  # a file elsewhere wins over the whole unit
+    DROPIN = "drop-in"  # a drop-in that is not the deployment's
+    FAILED = "failed"
+    REMOVED = "removed"  # a container, network or volume that is gone from podman
+    ENDED = "ended"  # a unit that ended by itself and without a failure
+    STOPPED = "stopped"  # by hand
+    NOT_STARTED = "not-started"  # a unit that a boot starts, and nobody did
+
+
+class Repair(StrEnum):
+    """What `leger apply` does about it.
+
+    EMIT: puts units.json back and reloads (`settle.mend` does). TREE: makes the tree anew from
+    its commit (`prepare.prepare` does), then restarts those of `units` that run. RESTART and
+    START: `units`. ASIDE: moves `file` aside, on an administrator's word only and never by the
+    timer. ASKED: starts `units`, with --start only. NOTHING: shown, and left to who did it.
+    """
+
+    EMIT = "emit"
+    TREE = "tree"
+    RESTART = "restart"
+    START = "start"
+    ASIDE = "aside"
+    ASKED = "asked"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One thing that is not as it should be.
+
+    `message` says what it is, `mend` the command that mends it; `unit`, `file` and `deployment`
+    are "" where it is about none; `units` are those that the repair is to restart or start.
+    """
+
+    kind: Kind
+    message: str
+    repair: Repair
+    mend: str
+    deployment: str = ""
+    unit: str = ""
+    file: str = ""
+    units: tuple[str, ...] = ()
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether `leger apply` mends it without being asked for more."""
+        return self.repair not in (Repair.NOTHING, Repair.ASKED)
+
+
+def read(
+    scope: Scope, manager: Manager, current: Generation, *, thorough: bool = False
+) -> tuple[Drift, ...]:
+    """How the host differs from `current`; `thorough` reads every file of every tree, and asks
+    podman for every container. Otherwise only what looks touched is read, and podman is asked
+    only about what is missing on the disk.
+    """
+    units = members(manager, current)
+    states = manager.states(units)
+    user = scope.name == "user"
+    return (
+        *_files(scope, current),
+        *_trees(current.compiled.deployments.values(), thorough=thorough),
+        *_overridden(scope, current, units),
+        *_units(units, states, user=user),
+        *_objects(units, states, thorough=thorough),
+    )
+
+
+def members(manager: Manager, current: Generation) -> dict[str, Unit]:
+    """The units of `current` that can run, by name: a template by its instances."""
+    built = current.compiled.deployments.values()
+    templates = sorted({name for one in built for name in one.units if changes.is_template(name)})
+    loaded = manager.instances(templates)
+    units = [unit for one in built for unit in one.units.values()]
+    return {name: unit for unit in units for name in changes.names(unit, loaded)}
+
+
+def _files(scope: Scope, current: Generation) -> Iterator[Drift]:
+    if not generation.is_in_place(scope, current.point):
+        message = f"{scope.units} is not that of generation {current.number}"
+        yield Drift(Kind.UNITS_FILE, message, Repair.EMIT, APPLY, file=str(scope.units))
+    noted = emitted.point(scope)
+    if noted != current.point:
+        what = f"generation {noted.generation}" if noted else "nothing since the boot"
+        yield Drift(Kind.EMITTED, f"the generator has emitted {what}", Repair.EMIT, APPLY)
+
+
+def _trees(deployments: Iterable[Built], *, thorough: bool) -> Iterator[Drift]:
+    for built in deployments:
+        if not built.tree.digest or not (thorough or tree.is_suspect(built.tree)):
+            continue
+        touched = changed_files(built)
+        if touched:
+            message = f"{built.tree.path} was changed by hand: {_some(touched)}"
+            place = str(built.tree.path / touched[0])
+            readers = readers(built, touched)
+            yield Drift(Kind.TREE, message, Repair.TREE, APPLY, built.name, "", place, readers)
+
+
+def readers(built: Built, paths: Iterable[str]) -> tuple[str, ...]:
+    """The units that read one of `paths`; "." is all of the tree."""
+    touched = set(paths)
+    return tuple(
+        name
+        for name, unit in sorted(built.units.items())
+        if any("." in touched or changes.covers(e, p) for e in unit.inputs for p in touched)
+    )
+
+
+def changed_files(built: Built) -> list[str]:
+    """The files of a deployment's tree that are not as they were written; "." if all is gone."""
+    known = built.tree.files
+    try:
+        present = tree.read(built.tree.path).files
+    except LegerError:
+        return ["."] if not built.tree.path.is_dir() else sorted(known)
+    return sorted(path for path in {*known, *present} if known.get(path) != present.get(path))
+
+
+def _some(paths: list[str]) -> str:
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+def _overridden(scope: Scope, current: Generation, units: Mapping[str, Unit]) -> Iterator[Drift]:
+    found = overrides.find(scope, units, current.compiled.files)
+    systemctl = "systemctl --user" if scope.name == "user" else "systemctl"
+    for name, path in found.masks.items():
+        mend = f"{systemctl} unmask {name}"
+        one = _of(units[name], name, Kind.MASKED, f"masked by {path}", Repair.NOTHING)
+        yield replace(one, mend=mend, file=str(path))
+    for name, path in found.units.items():
+        one = _of(units[name], name, Kind.OVERRIDDEN, f"overridden by {path}", Repair.ASIDE)
+        yield replace(one, file=str(path))
+    for name, paths in found.dropins.items():
+        message = f"changed by {_some([str(path) for path in paths])}"
+        one = _of(units[name], name, Kind.DROPIN, message, Repair.NOTHING)
+        yield replace(one, mend=f"{systemctl} revert {name}", file=str(paths[0]))
+
+
+def _of(unit: Unit, name: str, kind: Kind, message: str, repair: Repair) -> Drift:
+    mend = f"{APPLY} --start" if repair is Repair.ASKED else APPLY
+    return Drift(kind, message, repair, mend, unit.deployment, name, units=(name,))
+
+
+def _units(
+    units: Mapping[str, Unit], states: Mapping[str, State], *, user: bool
+) -> Iterator[Drift]:
+    down = []
+    for name, unit in units.items():
+        state = states.get(name, State())
+        if state.load == "not-found":
+            yield _of(unit, name, Kind.NOT_LOADED, "not loaded", Repair.EMIT)
+        elif state.load == "loaded" and _is_down(unit, state, units):
+            down.append(name)
+    for name, ending in properties.endings(down, user=user).items():
+        removed = ""
+        if states[name].active == "inactive" and ending.by_itself:
+            removed = journal.removed_by(name, _resource(units[name], name), user=user)
+        told = _down(states[name], units[name], ending, removed)
+        if told:
+            yield _of(units[name], name, *told)
+
+
+def _is_down(unit: Unit, state: State, units: Mapping[str, Unit]) -> bool:
+    """Whether it failed, or does not run although a boot starts it, with its pod perhaps."""
+    pod = units.get(unit.pod)
+    wanted = unit.wanted or (pod is not None and pod.wanted)
+    return state.active == "failed" or (state.active == "inactive" and wanted)
+
+
+def _down(
+    state: State, unit: Unit, ending: Ending, removed: str
+) -> tuple[Kind, str, Repair] | None:
+    """What it means that a unit does not run; None if that is as it should be."""
+    if ending.stopped:
+        return Kind.STOPPED, "stopped by hand", Repair.ASKED
+    if state.active == "failed":
+        return Kind.FAILED, f"failed: {ending.reason}", Repair.START
+    if removed:
+        return Kind.REMOVED, f"its container was ended by {removed}", Repair.START
+    if not ending.started and not ending.skipped:
+        return Kind.NOT_STARTED, "not started since the boot", Repair.START
+    if ending.by_itself and not unit.oneshot:
+        return Kind.ENDED, "ended by itself", Repair.ASKED
+    return None
+
+
+def _objects(
+    units: Mapping[str, Unit], states: Mapping[str, State], *, thorough: bool
+) -> Iterator[Drift]:
+    """What podman does not have although its unit is up."""
+    for kind in ("network", "volume", "container") if thorough else ("network", "volume"):
+        wanted = {
+            name: resource
+            for name, unit in units.items()
+            if unit.kind == kind
+            and not unit.oneshot
+            and states.get(name, State()).active == "active"
+            and (resource := _resource(unit, name))
+        }
+        for name in podman.missing(kind, wanted, thorough=thorough):
+            message = f"podman has no {kind} {wanted[name]} any more"
+            yield _of(units[name], name, Kind.REMOVED, message, Repair.RESTART)
+
+
+def _resource(unit: Unit, name: str) -> str:
+    """The name of what the unit owns in podman; "" if it cannot be told from outside."""
+    instance = name.partition("@")[2].rpartition(".")[0]
+    resource = unit.resource.replace("%i", instance) if instance else unit.resource
+    return "" if "%" in resource else resource
