@@ -126,8 +126,8 @@ def _trees(deployments: Iterable[Built], *, thorough: bool) -> Iterator[Drift]:
         if touched:
             message = f"{built.tree.path} was changed by hand: {_some(touched)}"
             place = str(built.tree.path / touched[0])
-            readers = readers(built, touched)
-            yield Drift(Kind.TREE, message, Repair.TREE, APPLY, built.name, "", place, readers)
+            users = readers(built, touched)
+            yield Drift(Kind.TREE, message, Repair.TREE, APPLY, built.name, "", place, users)
 
 
 def readers(built: Built, paths: Iterable[str]) -> tuple[str, ...]:
