@@ -1,11 +1,14 @@
 """Bring the Podman secrets of a unit up to date from legerd, before the unit starts.
 
-    secrets-hook [--user] [--fresh] NAME=LEGERD-NAME[:VERSION] SECRET/KEY=LEGERD-NAME[:VERSION] ...
+    secrets-hook [--user] [--fresh] [--for=UNIT] NAME=LEGERD-NAME[:VERSION]
+        SECRET/KEY=LEGERD-NAME[:VERSION] ...
 
 NAME is a Podman secret; SECRET/KEY is one key of a Kubernetes Secret that is composed here for a
 .kube. VERSION is a last part of digits. --fresh refuses to go on with old values while legerd is
 out of reach; --user means the user's podman.socket and manager. In a unit with User= it runs as
 that user, with the users' socket of legerd and that user's Podman, like podman itself there.
+--for is how Leger itself runs it, before a unit is reloaded (or, with nothing, restarted): then
+nothing waits for legerd. Which values a unit got is noted for `leger secrets refresh`: started.py.
 --retry alone is what leger-retry.service runs: see waiting.py.
 
 Runs as ExecStartPre=, may run twice, and beside others of its kind. What Podman holds is read by
@@ -56,7 +59,7 @@ def main() -> int:
     except Failure as failure:
         for line in failure.args:
             say("error", line)
-        if isinstance(failure, NotReached) and not options.user:
+        if isinstance(failure, NotReached) and not options.user and options.unit is None:
             from leger_hook.waiting import note
 
             note()

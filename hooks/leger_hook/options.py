@@ -27,7 +27,10 @@ class Options:
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str], uid: int) -> None:
         self.fresh = "--fresh" in argv
         self.user = uid != 0 or "--user" in argv
-        self.secrets = parse([word for word in argv if word not in {"--fresh", "--user"}])
+        units = [word for word in argv if word.startswith("--for=")]
+        self.unit = units[0].removeprefix("--for=") if units else None
+        options = {"--fresh", "--user", *units}
+        self.secrets = parse([word for word in argv if word not in options])
         own = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
         self.runtime = own if self.user else "/run"
         self.podman = f"{self.runtime}/podman/podman.sock"

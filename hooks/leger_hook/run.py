@@ -10,6 +10,8 @@ from leger_hook.decide import decide, refuse_foreign
 from leger_hook.legerd import fetch, go_on_without_legerd
 from leger_hook.outcomes import Failure, Unreachable
 from leger_hook.podman import Podman, held
+from leger_hook.secrets import TAG
+from leger_hook.started import note
 from leger_hook.store import beside, keep_names, locked
 
 TYPE_CHECKING = False
@@ -44,6 +46,8 @@ class Hook:
         except Unreachable as error:
             signal.setitimer(signal.ITIMER_REAL, 0)
             go_on_without_legerd(options, stored, str(error))
+            held_tags = {part: stored[part.secret].label(TAG, part.key) for part in options.parts}
+            note(options, held_tags)
             return
         busy = f"podman.service gave no answer; run: {options.systemctl} status podman.service"
         self._limit(TOTAL_SECONDS, Failure(busy))
@@ -55,6 +59,7 @@ class Hook:
             metadata = beside(next(iter(stored.values())).folder)
             if metadata:
                 keep_names(metadata)
+        note(options, {part: answer.tag for part, answer in answers.items()})
 
     def _limit(self, seconds: float, error: Exception) -> None:
         """Raise `error`, wherever we are, when `seconds` have passed since the start."""

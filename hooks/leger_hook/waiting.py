@@ -9,24 +9,18 @@ import contextlib
 import os
 import subprocess
 
+from leger_hook.started import own_unit
+
 FOLDER = "/run/leger/waiting"
 
 
 def note(folder: str = FOLDER) -> None:
     """Note that the unit whose control group this process is in waits for legerd."""
-    with open("/proc/self/cgroup") as file:
-        unit = unit_of(file.read())
+    unit, _ = own_unit()
     if unit:
         os.makedirs(folder, mode=0o755, exist_ok=True)
         with open(f"{folder}/{unit}", "w"):
             pass
-
-
-def unit_of(text: str) -> str:
-    """The service that /proc/PID/cgroup names, the innermost; "" if there is none."""
-    path = next((line[3:] for line in text.splitlines() if line.startswith("0::")), "")
-    services = [part for part in path.split("/") if part.endswith(".service")]
-    return services[-1] if services else ""
 
 
 def retry(folder: str = FOLDER) -> int:
