@@ -8,7 +8,7 @@ import json
 import os
 import pwd
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ USERS_SOCKET = Path("/run/legerd/users.sock")
 _HEADERS = {"Content-Type": "application/json", "Sec-X-Tailscale-No-Browsers": "setec"}
 _SECONDS = 30.0
 _MAX_ANSWER = 256 << 20
+_AT_ONCE = 100  # as many of the largest that Podman takes fit into one answer
 
 
 class UnreachableError(LegerError):
@@ -86,6 +87,23 @@ class Client:
     def delete_version(self, name: str, version: int) -> None:
         """Delete one version for ever; legerd refuses the active one."""
         self._call("delete-version", "delete", name, {"Name": name, "Version": version})
+
+    def newer(self, held: Sequence[tuple[str, int, str]]) -> tuple[int, ...]:
+        """For each (name, version or 0, tag of the value that is held) what there is instead.
+
+        That is a version; 0 where legerd would hand out the same, has nothing or may not tell.
+        """
+        found: tuple[int, ...] = ()
+        for first in range(0, len(held), _AT_ONCE):
+            asked = [
+                {"Name": name, "Version": version, "Have": tag}
+                for name, version, tag in held[first : first + _AT_ONCE]
+            ]
+            answers = self._call("leger/fetch", "get", "*", {"Secrets": asked})["Secrets"]
+            found += tuple(
+                int(one["Version"]) if one["Status"] == http.client.OK else 0 for one in answers
+            )
+        return found
 
     def recovery_key(self) -> str | None:
         """The recovery key's short name, "" if there is none; None if legerd does not tell."""
