@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import bottle
 
-from legerd import calls, descriptions, log, metrics, page, paths, wire
+from legerd import calls, descriptions, log, metrics, paths, static, wire
 from legerd.audit import AuditUnavailable
 from legerd.errors import (
     AccessDenied,
@@ -34,6 +34,7 @@ from legerd.errors import (
     VersionClaimed,
 )
 from legerd.identity import Caller, IdentityError
+from legerd.page import HEADERS, Page
 from legerd.service import Fetched, Info, Service
 
 if TYPE_CHECKING:
@@ -194,29 +195,27 @@ def _fetched_json(answer: Fetched) -> str:
     )
 
 
-def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) -> WSGIApplication:
+def make_app(
+    service: Service, identify: Identify, page: Page, hosts: Collection[str] = ()
+) -> WSGIApplication:
     """The WSGI application over `service`; `identify` tells who sent a request.
 
+    `page` is what a browser is shown.
     `hosts` are the names by which a TCP listener may be asked (a browser that was sent here by a
     foreign name is refused); none means that any will do, as on a unix socket.
     It expects the request's path as it came, still percent-encoded, as environ["legerd.path"], and
     leaves the one that it took it for as environ["legerd.call"].
     """
+    routes = _routes(service, identify, page)
     app = bottle.Bottle()
     app.catchall = False
-    for path, call in _CALLS.items():
-        answer = partial(_answer, service, identify, call)
+    for path, answer in routes.items():
         app.route(path, method="ANY", callback=answer)
-    app.route("/", method="ANY", callback=partial(_page, service, identify))
-    for path, read in _READS.items():
-        app.route(path, method="ANY", callback=partial(_read, service, identify, read))
     app.route(_FOREIGN, method="ANY", callback=partial(_plain, 403, "access denied"))
-    app.route("/static/style.css", method="ANY", callback=_stylesheet)
-    known = {*_CALLS, *_READS, "/static/style.css"}
 
     def wall(environ: Environment, start_response: StartResponse) -> Iterable[bytes]:
         path = paths.decoded(environ["legerd.path"])
-        environ["PATH_INFO"] = environ["legerd.call"] = path if path in known else "/"
+        environ["PATH_INFO"] = environ["legerd.call"] = path if path in routes else "/"
         if hosts and paths.host(environ.get("HTTP_HOST", "")) not in hosts:
             environ["PATH_INFO"] = _FOREIGN
 
@@ -235,6 +234,18 @@ def make_app(service: Service, identify: Identify, hosts: Collection[str] = ()) 
             return [refusal]
 
     return wall
+
+
+def _routes(
+    service: Service, identify: Identify, page: Page
+) -> dict[str, Callable[[], bottle.HTTPResponse]]:
+    """What answers at each path; / does at every other."""
+    return {
+        **{path: partial(_answer, service, identify, call) for path, call in _CALLS.items()},
+        **{path: partial(_read, service, identify, read) for path, read in _READS.items()},
+        **{path: partial(_static, path) for path in static.FILES},
+        "/": partial(_page, service, identify, page),
+    }
 
 
 def _guarded(
@@ -296,7 +307,7 @@ def _refusal(environ: Environment) -> tuple[int, str] | None:
     return None
 
 
-def _page(service: Service, identify: Identify) -> bottle.HTTPResponse:
+def _page(service: Service, identify: Identify, page: Page) -> bottle.HTTPResponse:
     """What is at / and at every path that nobody knows."""
     environ = bottle.request.environ
     path, method = environ["legerd.path"], environ["REQUEST_METHOD"]
@@ -304,12 +315,13 @@ def _page(service: Service, identify: Identify) -> bottle.HTTPResponse:
         return _moved(clean, method, environ["QUERY_STRING"])
     if path.startswith("/static/"):
         return _plain(404, "404 page not found")
-    return _read(service, identify, _secrets)
+    return _read(service, identify, partial(_secrets, page))
 
 
-def _secrets(service: Service, caller: Caller) -> bottle.HTTPResponse:
-    """The page."""
-    return bottle.HTTPResponse(page.HTML, 200, page.HEADERS)
+def _secrets(page: Page, service: Service, caller: Caller) -> bottle.HTTPResponse:
+    query = bottle.request.environ["QUERY_STRING"]
+    body = page.html(caller.principal, service.visible(caller), query)
+    return bottle.HTTPResponse(body, 200, HEADERS)
 
 
 def _metrics(service: Service, caller: Caller) -> bottle.HTTPResponse:
@@ -326,9 +338,9 @@ def _variables(service: Service, caller: Caller) -> bottle.HTTPResponse:
 _READS: Mapping[str, Read] = {"/metrics": _metrics, "/debug/vars": _variables}
 
 
-def _stylesheet() -> bottle.HTTPResponse:
-    headers = {"Content-Type": "text/css; charset=utf-8", "Accept-Ranges": "bytes"}
-    return bottle.HTTPResponse(page.STYLESHEET, 200, headers)
+def _static(path: str) -> bottle.HTTPResponse:
+    kind, body = static.FILES[path]
+    return bottle.HTTPResponse(body, 200, {"Content-Type": kind, "Accept-Ranges": "bytes"})
 
 
 def _moved(path: str, method: str, query: str) -> bottle.HTTPResponse:

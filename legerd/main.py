@@ -19,9 +19,11 @@ from legerd.local import LocalCallers
 from legerd.localapi import LocalApi
 from legerd.notify import notify
 from legerd.options import Options, parse
+from legerd.page import Page
 from legerd.policy import PolicyFile
 from legerd.service import Service
 from legerd.tailnet import TailnetCallers, is_local
+from legerd.uses import UsesFile
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -114,9 +116,14 @@ def _sockets(options: Options) -> list[socket.socket]:
 
 def _application(service: Service, listening: socket.socket, options: Options) -> WSGIApplication:
     """What answers on `listening`: how callers are known depends on the socket's family."""
+    page = _page(options)
     if listening.family == socket.AF_UNIX:
-        return make_app(service, LocalCallers(PolicyFile(options.policy), options.host))
-    return make_app(service, TailnetCallers(options.tailscaled), LOOPBACK)
+        return make_app(service, LocalCallers(PolicyFile(options.policy), options.host), page)
+    return make_app(service, TailnetCallers(options.tailscaled), page, LOOPBACK)
+
+
+def _page(options: Options) -> Page:
+    return Page(options.host, UsesFile(options.units))
 
 
 def _follower(service: Service, bounds: limits.Limits, options: Options) -> follow.Follower:
@@ -124,7 +131,7 @@ def _follower(service: Service, bounds: limits.Limits, options: Options) -> foll
 
     def serve(listening: socket.socket, node: follow.Node) -> server.Listener:
         callers = TailnetCallers(options.tailscaled, is_local)
-        app = make_app(service, callers, node.names)
+        app = make_app(service, callers, _page(options), node.names)
         return server.Listener(listening, app, bounds, service.requests.add)
 
     return follow.Follower(LocalApi(options.tailscaled), options.tailnet_port, serve)

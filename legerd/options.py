@@ -12,6 +12,7 @@ from legerd import audit, limits
 
 STATE = Path("/var/lib/legerd")
 POLICY = Path("/etc/leger/policy.yaml")
+UNITS = Path("/etc/leger/units.json")
 TAILSCALED = Path("/var/run/tailscale/tailscaled.sock")
 
 Parser = argparse.ArgumentParser
@@ -24,6 +25,7 @@ class Options:
     command: str
     state: Path = STATE
     policy: Path = POLICY
+    units: Path = UNITS
     host: str = ""
     key_file: Path | None = None
     max_body: int = limits.MAX_BODY
@@ -86,6 +88,8 @@ def _serve(parser: Parser) -> None:
     add = parser.add_argument
     add("--policy", type=Path, default=POLICY, metavar="FILE",
         help="who may do what on the unix sockets")  # fmt: skip
+    add("--units", type=Path, default=UNITS, metavar="FILE",
+        help="the compiled units, of which the page at / tells")  # fmt: skip
     add("--hostname", dest="host", default="", metavar="NAME",
         help="this host's name in the audit log")  # fmt: skip
     add("--max-body", type=_bytes, default=limits.MAX_BODY, metavar="SIZE",

@@ -101,11 +101,15 @@ class Service:
 
     def list(self, caller: Caller) -> Sequence[Info]:
         """Every secret that the caller may see the info of, by name."""
+        return [_info(secret) for secret in self.visible(caller)]
+
+    def visible(self, caller: Caller) -> Sequence[Secret]:
+        """The same with all that may be told of them; both are recorded as setec records list."""
         self._record(caller, "info", not caller.barred)
         if caller.barred:
             raise AccessDenied("access denied")
         snapshot = self._store.snapshot
-        return [_info(snapshot[name]) for name in snapshot if caller.may("info", name)]
+        return [snapshot[name] for name in snapshot if caller.may("info", name)]
 
     def get(self, caller: Caller, name: str, version: int) -> tuple[bytes, int]:
         """Value and number of `version` of a secret, of the active one for 0."""

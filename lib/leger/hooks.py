@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from leger.author import Author
 from leger.deployment import Deployment
-from leger.model import Binding, Unit
+from leger.model import Binding, Unit, split_version
 from leger.secretrefs import Reference, expand
 
 
@@ -72,11 +72,3 @@ def merged(found: Iterable[Binding]) -> tuple[Binding, ...]:
         required = known.required or item.required
         together[key] = Binding(*key, units, required)
     return tuple(together[key] for key in sorted(together))
-
-
-def split_version(text: str) -> tuple[str, int]:
-    """NAME:VERSION as a pair; version 0 is the active one."""
-    name, colon, version = text.rpartition(":")
-    if colon and name and version.isascii() and version.isdigit():
-        return name, int(version)
-    return text, 0

@@ -115,3 +115,11 @@ class Compiled:
     quadlet: Mapping[str, object]
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
+
+
+def split_version(text: str) -> tuple[str, int]:
+    """NAME:VERSION as a pair; version 0 is the active one."""
+    name, colon, version = text.rpartition(":")
+    if colon and name and version.isascii() and version.isdigit():
+        return name, int(version)
+    return text, 0

@@ -93,7 +93,13 @@ def start(
     """Start legerd with `sockets` passed; it is killed at the end if it still runs."""
     state = folder / "state"
     command = ["-m", "legerd.main", "--state-dir", str(state), "--hostname", "host.example"]
-    command += ["--policy", str(folder / "policy.yaml"), *options]
+    command += [
+        "--policy",
+        str(folder / "policy.yaml"),
+        "--units",
+        str(folder / "units.json"),
+        *options,
+    ]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "lib", ROOT / "generator"))),

@@ -16,8 +16,10 @@ from legerd.api import QUICK, make_app
 from legerd.audit import AuditLog
 from legerd.limits import Limits
 from legerd.local import LocalCallers
+from legerd.page import Page
 from legerd.policy import PolicyFile
 from legerd.service import Service
+from legerd.uses import UsesFile
 from tests.legerd.vault import MemoryVault
 
 HEAD = (
@@ -120,7 +122,8 @@ def serve(folder: Path, limits: Limits | None = None) -> Iterator[Served]:
     vault = MemoryVault()
     callers = LocalCallers(PolicyFile(folder / "policy.yaml"), "host.example")
     service = Service(vault, audit)
-    app = make_app(service, callers)
+    page = Page("host.example", UsesFile(folder / "units.json"))
+    app = make_app(service, callers, page)
     listener = server.Listener(listening, app, limits or Limits(), service.requests.add, QUICK)
     listener.start()
     held = listening.dup()  # as systemd holds it

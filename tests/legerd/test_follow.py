@@ -19,8 +19,10 @@ from legerd.audit import AuditLog
 from legerd.follow import Follower, Node
 from legerd.limits import Limits
 from legerd.localapi import LocalApi, LocalApiError
+from legerd.page import Page
 from legerd.service import Service
 from legerd.tailnet import TailnetCallers, is_local
+from legerd.uses import UsesFile
 from tests.legerd.served import HEADERS
 from tests.legerd.tailscaled import Tailscaled, status, tailscaled
 from tests.legerd.vault import MemoryVault
@@ -94,7 +96,8 @@ class Tailnet:
 
     def serve(self, listening: socket.socket, node: Node) -> server.Listener:
         callers = TailnetCallers(self.socket, self.refused)
-        app = make_app(self.service, callers, node.names)
+        page = Page("host.example", UsesFile(Path("/none")))
+        app = make_app(self.service, callers, page, node.names)
         return server.Listener(listening, app, Limits())
 
     def step(self, *addresses: str, **changes: Any) -> None:
