@@ -36,6 +36,7 @@ from legerd.errors import (
 from legerd.identity import Caller, IdentityError
 from legerd.page import HEADERS, Page
 from legerd.service import Fetched, Info, Service
+from legerd.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -127,16 +128,6 @@ def _watch(service: Service, caller: Caller, request: calls.WatchRequest) -> str
     return f'{{"Secrets":[{",".join(answers)}]}}'
 
 
-def _status(service: Service, caller: Caller, _request: calls.ListRequest) -> str:
-    status = service.status(caller)
-    expiring = ",".join(
-        f'{{"Name":{wire.text(secret.name)},"Expires":{descriptions.written(secret.about.expires)}}}'
-        for secret in status.expiring
-    )
-    recovery = wire.text(status.recovery)
-    return f'{{"Recovery":{recovery},"Secrets":{status.secrets},"Expiring":[{expiring}]}}'
-
-
 def _history(service: Service, caller: Caller, request: calls.NameRequest) -> str:
     return descriptions.history(service.history(caller, request.Name))
 
@@ -146,9 +137,10 @@ def _describe(service: Service, caller: Caller, request: calls.DescribeRequest) 
     return "{}"
 
 
-def _recovery(service: Service, caller: Caller, request: calls.RecoveryRequest) -> str:
-    service.set_recovery(caller, request.PublicKey)
-    return "{}"
+def _upkeep(
+    call: Callable[[Upkeep, Caller, Any], str],
+) -> Callable[[Service, Caller, Any], str]:
+    return lambda service, caller, request: call(service.upkeep, caller, request)
 
 
 @dataclass(frozen=True)
@@ -171,10 +163,13 @@ _CALLS: Mapping[str, _Call] = {
     "/api/delete-version": _Call(calls.VersionRequest, _delete_version),
     "/api/leger/fetch": _Call(calls.FetchRequest, _fetch, reads=True),
     "/api/leger/watch": _Call(calls.WatchRequest, _watch, reads=True),
-    "/api/leger/status": _Call(calls.ListRequest, _status),
+    "/api/leger/status": _Call(calls.ListRequest, _upkeep(Upkeep.status)),
     "/api/leger/history": _Call(calls.NameRequest, _history, reads=True),
     "/api/leger/describe": _Call(calls.DescribeRequest, _describe),
-    "/api/leger/recovery": _Call(calls.RecoveryRequest, _recovery),
+    "/api/leger/recovery": _Call(calls.RecoveryRequest, _upkeep(Upkeep.recovery)),
+    "/api/leger/rekey": _Call(calls.RekeyRequest, _upkeep(Upkeep.rekey)),
+    "/api/leger/backup": _Call(calls.ListRequest, _upkeep(Upkeep.backup)),
+    "/api/leger/check": _Call(calls.ListRequest, _upkeep(Upkeep.check)),
 }
 
 

@@ -32,7 +32,7 @@ class GetRequest:
 
 @dataclass(frozen=True)
 class ListRequest:
-    """list and status have no fields."""
+    """What has no fields: list, status, backup and check."""
 
 
 @dataclass(frozen=True)
@@ -93,3 +93,14 @@ class RecoveryRequest:
     """recovery: the public half of a recovery key."""
 
     PublicKey: bytes = b""
+
+
+@dataclass(frozen=True)
+class RekeyRequest:
+    """rekey: a key-encryption key to add; without one, encrypt afresh, with a new data key or not.
+
+    `Key` has 32 bytes. Encrypting afresh drops every other key-encryption key.
+    """
+
+    Key: bytes = b""
+    DataKey: bool = False

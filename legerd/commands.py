@@ -16,9 +16,8 @@ from leger.errors import LegerError, NotAuthorisedError, UsageError
 
 from legerd import audit, keygen, log, recovery, setec_vault, stores, wire
 from legerd.errors import KeyUnavailable, StoreCorrupt
-from legerd.keys import CREDENTIAL, Kek, load_kek
+from legerd.keys import CREDENTIAL, Cipher, Kek, load_kek
 from legerd.options import Options
-from legerd.setec_file import FileKey
 from legerd.values import Secret
 
 ROOT_SOCKET = Path("/run/legerd/root.sock")
@@ -129,7 +128,7 @@ class _RootConnection(http.client.HTTPConnection):
         self.sock.connect(str(ROOT_SOCKET))
 
 
-def _file_keys(options: Options, kek: Kek) -> tuple[FileKey, ...]:
+def _file_keys(options: Options, kek: Kek) -> tuple[Cipher, ...]:
     """What opens the FILE that is imported or exported."""
     if options.file_key is not None:
         return (load_kek(None, options.file_key),)

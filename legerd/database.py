@@ -36,6 +36,9 @@ from legerd.values import NOTHING_SAID, Description, Secret, Version
 
 MAGIC = b"SQLite format 3\0"
 _APPLICATION = 0x4C474452
+# https://www.sqlite.org/fileformat2.html#file_format_version_numbers
+_JOURNAL_MODES = slice(18, 20)
+_ROLLBACK_JOURNAL = b"\1\1"
 _VAULT = """CREATE TABLE vault (
     id INTEGER PRIMARY KEY CHECK (id = 1), database BLOB NOT NULL, head BLOB NOT NULL
 )"""
@@ -84,6 +87,14 @@ def read(path: Path, unlocker: Unlocker) -> Contents:
     KeyUnavailable from `unlocker`.
     """
     with _reading(path) as connection, _explained(path):
+        return _contents(connection, unlocker)
+
+
+def parse(data: bytes, unlocker: Unlocker) -> Contents:
+    """What `read` reads, of a file that is in memory and needs no -wal."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    with contextlib.closing(memory) as connection, _explained(Path("a copy in memory")):
+        connection.deserialize(data)
         return _contents(connection, unlocker)
 
 
@@ -231,6 +242,15 @@ class Writer:
         _one(connection.execute("UPDATE vault SET head = ? WHERE id = 1", (box,)))
         connection.execute("COMMIT")
         return places
+
+    def serialize(self) -> bytes:
+        """A whole database file as of the last commit, which needs no -wal. Raises sqlite3.Error.
+
+        Not read by a descriptor of our own: closing that would give SQLite's locks away.
+        """
+        data = bytearray(self._connection.serialize())
+        data[_JOURNAL_MODES] = _ROLLBACK_JOURNAL
+        return bytes(data)
 
     def close(self) -> None:
         """Close the connection, after bringing everything into the main file if that can be."""

@@ -41,25 +41,51 @@ class Unlocker(Protocol):
         ...
 
 
+class Cipher(Protocol):
+    """What seals and opens small things: a key that is held here, or elsewhere."""
+
+    def seal(self, data: bytes, associated: bytes) -> bytes:
+        """`data`, encrypted and bound to `associated`."""
+
+    def unseal(self, box: bytes, associated: bytes) -> bytes:
+        """What `seal` got; crypto.ForgeryError if it is not that."""
+
+
+@dataclass(frozen=True)
+class _KeyBytes:
+    """A key that is held here: nonce (24) || ciphertext || tag (16), as setec's TPM keys do."""
+
+    key: bytes = field(repr=False)
+
+    def seal(self, data: bytes, associated: bytes) -> bytes:
+        """See Cipher."""
+        return crypto.seal(self.key, data, associated)
+
+    def unseal(self, box: bytes, associated: bytes) -> bytes:
+        """See Cipher."""
+        return crypto.unseal(self.key, box, associated)
+
+
 @dataclass(frozen=True)
 class Kek:
     """A key-encryption key. `id` names it in the database and in messages and tells nothing."""
 
     id: bytes
-    _key: bytes = field(repr=False)
+    _cipher: Cipher = field(repr=False)
 
     @classmethod
     def of(cls, key: bytes) -> Self:
         """The KEK with these 32 bytes."""
-        return cls(crypto.derive(key, "legerd/1 id of a key-encryption key", length=8), key)
+        name = crypto.derive(key, "legerd/1 id of a key-encryption key", length=8)
+        return cls(name, _KeyBytes(key))
 
     def seal(self, data: bytes, associated: bytes) -> bytes:
-        """nonce (24) || ciphertext || tag (16), the layout of setec's TPM keys as well."""
-        return crypto.seal(self._key, data, associated)
+        """See Cipher."""
+        return self._cipher.seal(data, associated)
 
     def unseal(self, box: bytes, associated: bytes) -> bytes:
-        """What `seal` got; crypto.ForgeryError if it is not that."""
-        return crypto.unseal(self._key, box, associated)
+        """See Cipher."""
+        return self._cipher.unseal(box, associated)
 
     def wrap(self, data_key: bytes, database: bytes) -> Slot:
         """The slot by which this key opens the database with that id."""

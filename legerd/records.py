@@ -11,12 +11,13 @@ import hmac
 import json
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from legerd import crypto
 from legerd.errors import StoreCorrupt
+from legerd.keys import Slot
 from legerd.values import (
     MAX_VERSION,
     NOTHING_SAID,
@@ -204,6 +205,25 @@ class Codec:
         middle = _LENGTHS.size + header
         text = data[_LENGTHS.size : middle].decode()
         return _DECODER.decode(text), data[middle : middle + value]
+
+
+def slot_row(slot: Slot) -> Row:
+    """The row of a wrapped data key, which is a box already."""
+    return Row(Key(slot.kind, slot.id), slot.wrap)
+
+
+def all_rows(
+    codec: Codec, secrets: Iterable[Secret], slots: Iterable[Slot], tags_root: bytes
+) -> Iterator[Row]:
+    """Every row of a vault, encrypted afresh."""
+    yield codec.tags_row(tags_root)
+    yield from map(slot_row, slots)
+    for secret in secrets:
+        yield codec.secret_row(secret)
+        if secret.about != NOTHING_SAID:
+            yield codec.description_row(secret.id, secret.about)
+        for number, version in secret.versions.items():
+            yield codec.version_row(secret.id, number, version)
 
 
 def size_class(size: int) -> int:

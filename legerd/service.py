@@ -10,7 +10,6 @@ import hmac
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from legerd import calls, descriptions, metrics, wire
 from legerd.audit import AuditLog, AuditUnavailable, Entry, Promise
@@ -22,7 +21,7 @@ from legerd.errors import (
     ValueUnchanged,
 )
 from legerd.identity import Caller
-from legerd.store import SecretStore
+from legerd.upkeep import Upkeep, UpkeepStore
 from legerd.values import Secret
 from legerd.watch import Parked, Watchers
 
@@ -32,17 +31,6 @@ MAX_FETCH = 1024
 MAX_FETCH_BYTES = 64 << 20
 MAX_WATCH = 300
 WATCH_SECONDS = 60
-
-
-class RecoverableStore(SecretStore, Protocol):
-    """A vault that a recovery key can open as well."""
-
-    @property
-    def recovery(self) -> str:
-        """The name of the recovery key, empty while there is none."""
-
-    def set_recovery(self, public: bytes) -> None:
-        """Wrap the data key for a recovery key; see legerd.store.Store."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +52,6 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Status:
-    """The state of the vault: the recovery key's name ("" without one), how many secrets.
-
-    `expiring` are those that have expired or soon will.
-    """
-
-    recovery: str
-    secrets: int
-    expiring: tuple[Secret, ...] = ()
-
-
-@dataclass(frozen=True)
 class Fetched:
     """One answer of a fetch; `status` is 200, 304, 403 or 404."""
 
@@ -89,9 +65,10 @@ class Fetched:
 class Service:
     """The eight calls of setec and Leger's own, for callers that are already identified."""
 
-    def __init__(self, store: RecoverableStore, audit: AuditLog) -> None:
+    def __init__(self, store: UpkeepStore, audit: AuditLog) -> None:
         self._store = store
         self._audit = audit
+        self.upkeep = Upkeep(store, audit)
         self.watchers = Watchers(lambda: store.snapshot.sequence)
         self.requests = metrics.Requests()
 
@@ -210,15 +187,6 @@ class Service:
         )
         return told
 
-    def status(self, caller: Caller) -> Status:
-        """What root of the host may know of the vault; only a denial is recorded."""
-        if not caller.root:
-            self._audit.record([Entry(caller.principal, "status", False)])
-            raise AccessDenied("access denied")
-        snapshot = self._store.snapshot
-        expiring = tuple(descriptions.expiring(snapshot.values()))
-        return Status(self._store.recovery, len(snapshot), expiring)
-
     def history(self, caller: Caller, name: str) -> Secret:
         """Who made which version of a secret and when, and what is said of it; needs info."""
         self._decide(caller, "info", name)
@@ -247,13 +215,6 @@ class Service:
             audit_syncs=audit.syncs,
             audit_failures=audit.failures,
         )
-
-    def set_recovery(self, caller: Caller, public: bytes) -> None:
-        """Let the recovery key with this public half open the vault; root of the host only."""
-        self._audit.record([Entry(caller.principal, "recovery", caller.root)])
-        if not caller.root:
-            raise AccessDenied("access denied")
-        self._store.set_recovery(public)
 
     def _answers(self, caller: Caller, request: calls.FetchRequest) -> Iterator[Fetched]:
         snapshot = self._store.snapshot

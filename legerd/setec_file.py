@@ -12,10 +12,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from legerd import crypto, gob, tink, wire
 from legerd.errors import KeyUnavailable, StoreCorrupt
+from legerd.keys import Cipher
 from legerd.tink import Keyset, KeysetError
 from legerd.values import MAX_VERSION, Secret, SecretBytes, Version
 
@@ -26,27 +27,17 @@ _DUMMY = "SetecDevOnlyDummyEncryption"
 _DUMMY_TYPE = "dummyAEADData"
 
 
-class FileKey(Protocol):
-    """A key-encryption key of setec's file: legerd.keys.Kek (setec's TPM layout) or DummyKey."""
-
-    def seal(self, data: bytes, associated: bytes) -> bytes:
-        """`data`, encrypted and bound to `associated`."""
-
-    def unseal(self, box: bytes, associated: bytes) -> bytes:
-        """What `seal` got; crypto.ForgeryError if it is not that."""
-
-
 class DummyKey:
     """The key of `setec --dev`: no cryptography at all, what it seals lies open."""
 
     def seal(self, data: bytes, associated: bytes) -> bytes:
-        """See FileKey."""
+        """See Cipher."""
         return gob.encode(
             _DUMMY_TYPE, {"Name": _DUMMY, "Plaintext": data, "AssociatedData": associated}
         )
 
     def unseal(self, box: bytes, associated: bytes) -> bytes:
-        """See FileKey."""
+        """See Cipher."""
         try:
             found = gob.decode(box)
         except gob.GobError as error:
@@ -66,7 +57,7 @@ class SetecFile:
     keyset: Keyset = field(repr=False)
 
     @classmethod
-    def make(cls, key: FileKey) -> SetecFile:
+    def make(cls, key: Cipher) -> SetecFile:
         """A new keyset, sealed with `key`."""
         keyset = Keyset.make()
         blob = tink.wrap(key.seal(keyset.encode(), _DEK))
@@ -79,9 +70,7 @@ class SetecFile:
         return b"".join((start.encode(), b64encode(box), b'"}'))
 
 
-def parse(
-    data: bytes, keys: Sequence[FileKey], source: Path
-) -> tuple[SetecFile, dict[str, Secret]]:
+def parse(data: bytes, keys: Sequence[Cipher], source: Path) -> tuple[SetecFile, dict[str, Secret]]:
     """The file `source`, which has `data`, opened with one of `keys`, and its secrets by name.
 
     Raises KeyUnavailable if none of the keys opens it; StoreCorrupt.
@@ -121,7 +110,7 @@ def _outer(data: bytes) -> tuple[str, bytes]:
     return str(members["DEK"]), _base64(members["DB"])
 
 
-def _unwrap(wrapped: bytes, keys: Sequence[FileKey], source: Path) -> bytes:
+def _unwrap(wrapped: bytes, keys: Sequence[Cipher], source: Path) -> bytes:
     for key in keys:
         try:
             return key.unseal(wrapped, _DEK)

@@ -18,13 +18,14 @@ from leger import disk
 from leger.errors import LegerError
 
 from legerd import crypto, setec_file
-from legerd.errors import KeyUnavailable, Rejected, StoreCorrupt, StoreUnavailable
-from legerd.keys import Slot
+from legerd.errors import KeyUnavailable, NotSupported, StoreCorrupt, StoreUnavailable
+from legerd.keys import Cipher, Kek, Slot
 from legerd.records import Key
-from legerd.setec_file import FileKey, SetecFile
+from legerd.setec_file import SetecFile
 from legerd.snapshot import Snapshot
 from legerd.values import Secret
-from legerd.vault import Item, hold, refused
+from legerd.vault import Copy, Item
+from legerd.vault_files import hold, refused
 
 MAX_BYTES = 1 << 30
 _TEMPORARY = re.compile(r"[0-9a-f]{8}")
@@ -35,8 +36,9 @@ class SetecVault:
 
     slots: tuple[Slot, ...] = ()
     describes = False
+    opened_with = ""
 
-    def __init__(self, path: Path, keys: Sequence[FileKey], held: contextlib.ExitStack) -> None:
+    def __init__(self, path: Path, keys: Sequence[Cipher], held: contextlib.ExitStack) -> None:
         self._path = path
         self._keys = keys
         self._held = held
@@ -46,7 +48,7 @@ class SetecVault:
         self.snapshot = Snapshot(secrets, 1)
 
     @classmethod
-    def open(cls, path: Path, keys: Sequence[FileKey]) -> Self:
+    def open(cls, path: Path, keys: Sequence[Cipher]) -> Self:
         """Lock the file `path`, read and check all of it; it is opened by one of `keys`.
 
         Raises KeyUnavailable, StoreLocked, StoreUnavailable, StoreCorrupt (nothing was written).
@@ -100,7 +102,25 @@ class SetecVault:
 
     def replace_slots(self, kind: int, wrap: Callable[[bytes, bytes], Slot]) -> None:
         """Refuse: setec's file has room for one key only."""
-        raise Rejected("setec's file has no recovery key", hint="legerd import makes a vault of it")
+        raise _not_here()
+
+    def add_kek(self, kek: Kek) -> None:
+        """Refuse, likewise."""
+        raise _not_here()
+
+    def renew(self, *, data_key: bool) -> None:
+        """Refuse, likewise."""
+        raise _not_here()
+
+    def copy(self) -> Copy:
+        """Refuse: a copy of the file is a backup of it, at any moment."""
+        raise _not_here()
+
+    def verify(self) -> None:
+        """Read the file from the disk again. Raises StoreCorrupt, KeyUnavailable, LegerError."""
+        _, secrets = load(self._path, self._keys)
+        if secrets != dict(self.snapshot):
+            raise StoreCorrupt(f"{self._path}: not what was written last", hint="put a backup back")
 
     def close(self) -> None:
         """Give the lock back; a second time does nothing."""
@@ -114,7 +134,7 @@ class SetecVault:
         self.snapshot = Snapshot(secrets, self.snapshot.sequence + 1)
 
 
-def load(path: Path, keys: Sequence[FileKey]) -> tuple[SetecFile, dict[str, Secret]]:
+def load(path: Path, keys: Sequence[Cipher]) -> tuple[SetecFile, dict[str, Secret]]:
     """setec's file `path` and its secrets by name, opened by one of `keys`.
 
     Raises KeyUnavailable, StoreCorrupt, LegerError if it cannot be read.
@@ -122,7 +142,7 @@ def load(path: Path, keys: Sequence[FileKey]) -> tuple[SetecFile, dict[str, Secr
     return setec_file.parse(disk.read_file(path, MAX_BYTES), keys, path)
 
 
-def create(path: Path, key: FileKey, secrets: Iterable[Secret] = ()) -> None:
+def create(path: Path, key: Cipher, secrets: Iterable[Secret] = ()) -> None:
     """Make a file of setec's with a new data key, sealed with `key`; it must not be there.
 
     Raises StoreCorrupt if it is, StoreUnavailable.
@@ -133,6 +153,12 @@ def create(path: Path, key: FileKey, secrets: Iterable[Secret] = ()) -> None:
         disk.write_file(path, SetecFile.make(key).encode(secrets), 0o600)
     except LegerError as error:
         raise StoreUnavailable(str(error), hint=error.hint) from error
+
+
+def _not_here() -> NotSupported:
+    return NotSupported(
+        "setec's own file has no place for this", hint="legerd import makes a vault of it"
+    )
 
 
 def _identity(path: Path) -> tuple[int, ...]:

@@ -13,12 +13,13 @@ import contextlib
 import hmac
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Self
 
 from legerd import changes, crypto
+from legerd.backing import Backing
 from legerd.changes import Change, Edit
 from legerd.errors import LegerdError, NotSupported, Rejected, StoreUnavailable
 from legerd.keys import KEK_SLOT, RECOVERY_SLOT, Kek, Slot, Unlocker
@@ -26,7 +27,7 @@ from legerd.records import DESCRIPTION, SECRET, VERSION, Key, new_id
 from legerd.recovery import PublicKey
 from legerd.snapshot import Snapshot
 from legerd.values import NOTHING_SAID, Secret, SecretBytes, Version
-from legerd.vault import Item, Vault
+from legerd.vault import Copy, Item, Vault
 
 __all__ = ["Secret", "SecretBytes", "SecretStore", "Snapshot", "Store", "Version"]
 
@@ -73,41 +74,6 @@ class SecretStore(Protocol):
 
     def close(self) -> None:
         """Give the files and the lock back; a second time does nothing."""
-
-
-class Backing(Protocol):
-    """What a Store commits to: a vault, or legerd.setec_vault.SetecVault."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """All secrets as of the last commit."""
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """For whom the data key is wrapped."""
-
-    @property
-    def tags_root(self) -> bytes:
-        """What the key of tags is derived from."""
-
-    @property
-    def describes(self) -> bool:
-        """Whether there is a place for descriptions."""
-
-    def ready(self) -> None:
-        """Return if commits can be tried; StoreUnavailable while they cannot."""
-
-    def commit(self, items: Mapping[Key, Item], snapshot: Snapshot) -> None:
-        """Make `snapshot` durable, which `items` turn the current one into.
-
-        Raises StoreUnavailable if the disk refuses; then `snapshot` is what the disk says.
-        """
-
-    def replace_slots(self, kind: int, wrap: Callable[[bytes, bytes], Slot]) -> None:
-        """Wrap the data key anew for holders of `kind`."""
-
-    def close(self) -> None:
-        """Give everything back; a second time does nothing."""
 
 
 class _Ticket:
@@ -194,8 +160,7 @@ class Store:
         """See SecretStore."""
         if not self._vault.describes:
             raise NotSupported(
-                "setec's own file has no place for descriptions",
-                hint="legerd import makes a vault of it",
+                "setec's own file has no place for this", hint="legerd import makes a vault of it"
             )
         self._submit(name, lambda secret: changes.describe(secret, name, edit))
 
@@ -230,6 +195,41 @@ class Store:
         It takes the place of the recovery key before. Raises Rejected if it is no such key.
         """
         self._replace_slots(RECOVERY_SLOT, PublicKey.parse(public).wrap)
+
+    @property
+    def opened_with(self) -> str:
+        """The id of the key-encryption key that opened it, in hex."""
+        return self._vault.opened_with
+
+    @property
+    def keks(self) -> tuple[str, ...]:
+        """The ids of all key-encryption keys that open it, in hex."""
+        return tuple(slot.id.hex() for slot in self.slots if slot.kind == KEK_SLOT)
+
+    def add_kek(self, kek: Kek) -> None:
+        """Let `kek` open the vault as well. Raises NotSupported, StoreUnavailable."""
+        with self._alone():
+            self._vault.add_kek(kek)
+
+    def renew(self, *, data_key: bool) -> None:
+        """Encrypt everything afresh, with a new data key or the one before.
+
+        Afterwards it is opened by the key that opened it and by the recovery key only, and what
+        was wrapped or encrypted before is in no file. Tags stay. Raises NotSupported,
+        StoreUnavailable.
+        """
+        with self._alone():
+            self._vault.renew(data_key=data_key)
+
+    def copy(self) -> Copy:
+        """A whole vault as of now. Raises NotSupported, StoreUnavailable, StoreCorrupt."""
+        with self._alone():
+            return self._vault.copy()
+
+    def verify(self) -> None:
+        """Read every record from the disk again. Raises StoreCorrupt, StoreUnavailable."""
+        with self._alone():
+            self._vault.verify()
 
     def set_kek(self, kek: Kek) -> None:
         """Wrap the data key with `kek` only: from now on no other one opens the vault."""

@@ -12,12 +12,12 @@ from leger.errors import UsageError
 
 from legerd import database, keygen, setec_vault
 from legerd.errors import KeyUnavailable, StoreCorrupt
-from legerd.keys import Kek
+from legerd.keys import Cipher, Kek
 from legerd.options import Options
-from legerd.setec_file import DummyKey, FileKey
+from legerd.setec_file import DummyKey
 from legerd.setec_vault import SetecVault
 from legerd.store import Store
-from legerd.vault import DATABASE
+from legerd.vault_files import DATABASE
 
 _MAKING = ("serve", "import")
 
@@ -50,7 +50,7 @@ def kind_of(path: Path) -> Kind:
     )
 
 
-def file_keys(options: Options, kek: Kek) -> tuple[FileKey, ...]:
+def file_keys(options: Options, kek: Kek) -> tuple[Cipher, ...]:
     """What opens a file of setec's; a new one is sealed with the first."""
     if not options.dev:
         return (kek,)

@@ -8,26 +8,36 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from leger import disk
-from leger.errors import CancelledError, LegerError
+from leger.errors import LegerError
 
-from legerd import crypto, database
+from legerd import crypto, database, sequence, vault_files
 from legerd.database import Contents, Entry, Writer
-from legerd.errors import KeyUnavailable, StoreCorrupt, StoreLocked, StoreUnavailable
-from legerd.keys import Kek, Slot, Unlocker
-from legerd.records import DATABASE_BYTES, EMPTY, Codec, Key, Row
+from legerd.errors import KeyUnavailable, Rejected, StoreCorrupt, StoreUnavailable
+from legerd.keys import RECOVERY_SLOT, Kek, Slot, Unlocker
+from legerd.records import DATABASE_BYTES, EMPTY, Codec, Key, Row, all_rows, slot_row
+from legerd.recovery import PublicKey
 from legerd.sequence import SequenceFile
 from legerd.snapshot import Snapshot
 from legerd.values import Description, Secret, Version
+from legerd.vault_files import DATABASE, LOCK, SEQUENCE, hold, refused
 
-DATABASE = "secrets.db"
-SEQUENCE = "sequence"
-LOCK = "lock"
-
+_HINT = (
+    "put the newest database back, or, if what is missing may be lost, "
+    "start once with --accept-rollback"
+)
 Item = Secret | Version | Description | Slot | None
 """What is to be in a row; None if the row is to go."""
+
+
+class Copy(NamedTuple):
+    """The files of a vault as of one commit: secrets.db, sequence, and the commit's number."""
+
+    database: bytes
+    sequence: bytes
+    commit: int
 
 
 class Vault:
@@ -36,11 +46,12 @@ class Vault:
     describes = True
 
     def __init__(self, directory: Path, key: Unlocker, held: contextlib.ExitStack) -> None:
+        self._directory = directory
         self._path = directory / DATABASE
         self._key = key
         self._held = held
         self._contents = database.read(self._path, key)
-        self._sequence = SequenceFile(directory / SEQUENCE, self._contents.codec.sequence_key)
+        self._sequence = self._opened_sequence(self._contents)
         self._writer: Writer | None = None
         self._closed = False
         self.snapshot = _snapshot(self._contents)
@@ -104,6 +115,11 @@ class Vault:
         return self._contents.slots
 
     @property
+    def opened_with(self) -> str:
+        """The id of the key-encryption key that opened it, in hex; empty for a recovery key."""
+        return self._key.id.hex() if isinstance(self._key, Kek) else ""
+
+    @property
     def tags_root(self) -> bytes:
         """What the key of tags is derived from; it survives a new data key."""
         return self._contents.tags_root
@@ -160,6 +176,77 @@ class Vault:
         self.commit(items, self.snapshot)
         self._contents.slots = (*others, slot)
 
+    def add_kek(self, kek: Kek) -> None:
+        """Wrap the data key with `kek` as well."""
+        self.ready()
+        slot = kek.wrap(self._contents.data_key, self._contents.codec.database)
+        self.commit({Key(slot.kind, slot.id): slot}, self.snapshot)
+        self._contents.slots = (*(old for old in self.slots if old.id != slot.id), slot)
+
+    def renew(self, *, data_key: bool) -> None:
+        """Write the whole database afresh, with a new data key or the one before.
+
+        Only the key that it was opened with and the recovery key open it then; no file holds what
+        was wrapped or encrypted before. Raises Rejected, StoreUnavailable.
+        """
+        if not isinstance(self._key, Kek):
+            raise Rejected("opened with a recovery key", hint="open it with the host's own key")
+        self.ready()
+        contents = self._contents
+        key = crypto.random_key() if data_key else contents.data_key
+        codec = Codec(contents.codec.database, key)
+        slots = [
+            self._key.wrap(key, codec.database),
+            *(
+                PublicKey(slot.id).wrap(key, codec.database)
+                for slot in contents.slots
+                if slot.kind == RECOVERY_SLOT
+            ),
+        ]
+        rows = all_rows(codec, self.snapshot.values(), slots, contents.tags_root)
+        try:
+            vault_files.write_new(self._directory, codec, rows, contents.head.sequence + 1)
+            self._close_writer()
+            try:
+                vault_files.take_new(self._directory)
+            finally:
+                self._sequence.close()
+                self._sequence = self._opened_sequence(contents)
+            self._recover()
+        except (OSError, sqlite3.Error, LegerError) as error:
+            self._failed()
+            raise refused(self._path, error) from error
+
+    def copy(self) -> Copy:
+        """A whole vault as of now, which has been opened to see that it can be.
+
+        Raises StoreUnavailable, StoreCorrupt.
+        """
+        self.ready()
+        contents = self._contents
+        try:
+            data = self._database().serialize()
+        except sqlite3.Error as error:
+            raise refused(self._path, error) from error
+        if database.parse(data, self._key).box != contents.box:
+            raise StoreCorrupt(f"{self._path}: the copy is not what was written")
+        number = contents.head.sequence
+        return Copy(data, sequence.encoded(contents.codec.sequence_key, number), number)
+
+    def verify(self) -> None:
+        """Read all of it from the disk again; StoreCorrupt says what is not as it should be."""
+        self.ready()
+        self._close_writer()
+        try:
+            contents = database.read(self._path, self._key)
+            problem = _problem(contents, self._sequence.read())
+            if not problem and contents.box != self._contents.box:
+                problem = "not what was written last"
+            if problem:
+                raise StoreCorrupt(f"{self._path}: {problem}", hint=_HINT)
+        finally:
+            self._failed()
+
     def close(self) -> None:
         """Give everything back; a second time does nothing."""
         self._closed = True
@@ -172,12 +259,13 @@ class Vault:
         if problem and not accept_rollback:
             raise StoreCorrupt(
                 f"{self._path}: {problem}",
-                hint="put the newest database back, or, if what is missing may be lost, "
-                "start once with --accept-rollback",
+                hint=_HINT,
             )
         try:
             self._open_writer()
             self._reload()
+            self._sequence.settle()
+            vault_files.tidy(self._directory)
             if problem:
                 self._accept()
             else:
@@ -203,14 +291,17 @@ class Vault:
             case Description():
                 return codec.description_row(key.id, item)
             case Slot():
-                return Row(key, item.wrap)
+                return slot_row(item)
 
     def _write(
         self, removed: Mapping[Key, Entry], added: Mapping[Key, Row], box: bytes
     ) -> dict[Key, int]:
+        return self._database().commit(removed, added, box)
+
+    def _database(self) -> Writer:
         if self._writer is None:
             raise OSError("the database is not open")
-        return self._writer.commit(removed, added, box)
+        return self._writer
 
     def _open_writer(self) -> None:
         database.settle(self._path)
@@ -238,9 +329,28 @@ class Vault:
         problem = _problem(contents, self._contents.head.sequence)
         if problem:
             raise StoreCorrupt(problem)
-        self._sequence.write(contents.head.sequence)
+        if contents.codec.sequence_key == self._contents.codec.sequence_key:
+            self._sequence.settle()
+            self._sequence.write(contents.head.sequence)
+        else:
+            self._renew_sequence(contents)
         self._contents = contents
         self.snapshot = _snapshot(contents)
+
+    def _renew_sequence(self, contents: Contents) -> None:
+        """Take over the sequence number that belongs to a new data key."""
+        with contextlib.ExitStack() as held:
+            sequence = self._opened_sequence(contents)
+            held.callback(sequence.close)
+            sequence.settle()
+            sequence.write(contents.head.sequence)
+            held.pop_all()
+        self._sequence.close()
+        self._sequence = sequence
+
+    def _opened_sequence(self, contents: Contents) -> SequenceFile:
+        path = self._directory / SEQUENCE
+        return SequenceFile.opened(path, contents.codec.sequence_key)
 
     def _close_writer(self) -> None:
         if self._writer is not None:
@@ -253,21 +363,11 @@ class Vault:
 
 
 def _create(directory: Path, kek: Kek) -> None:
-    path = directory / DATABASE
     data_key = crypto.random_key()
     codec = Codec(os.urandom(DATABASE_BYTES), data_key)
-    slot = kek.wrap(data_key, codec.database)
-    slot_row = Row(Key(slot.kind, slot.id), slot.wrap)
-    rows = {row.key: row for row in (slot_row, codec.tags_row(crypto.random_key()))}
-    head = EMPTY.changed((), map(codec.mac, rows.values()))
-    new = path.with_name(f".{DATABASE}.new")
-    for stale in directory.glob(f"{new.name}*"):
-        stale.unlink()
-    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    database.create(new, codec, rows, head)
-    SequenceFile.create(directory / SEQUENCE, codec.sequence_key, head.sequence)
-    new.rename(path)
-    disk.sync_folder(directory)
+    rows = (slot_row(kek.wrap(data_key, codec.database)), codec.tags_row(crypto.random_key()))
+    vault_files.write_new(directory, codec, rows, 1)
+    vault_files.take_new(directory)
 
 
 def _snapshot(contents: Contents) -> Snapshot:
@@ -286,30 +386,3 @@ def _problem(contents: Contents, acknowledged: int | None) -> str:
     if contents.head.sequence < acknowledged:
         return f"older than it was: commit {contents.head.sequence}, not {acknowledged}"
     return ""
-
-
-def hold(lock: Path, store: Path) -> contextlib.ExitStack:
-    """The lock of `store`, held until the stack that is returned is closed.
-
-    Raises StoreLocked if another has it, StoreUnavailable if the disk refuses.
-    """
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(disk.lock(lock, wait=False))
-        except OSError as error:
-            raise StoreUnavailable(
-                f"{lock}: {error.strerror}", hint=f"make {lock.parent} legerd's to write"
-            ) from error
-        except CancelledError as error:
-            raise StoreLocked(
-                f"{store}: another server or command has this vault open",
-                hint="systemctl stop legerd.socket legerd-users.socket legerd.service",
-            ) from error
-        return held.pop_all()
-
-
-def refused(path: Path, error: Exception) -> StoreUnavailable:
-    """What to raise when the disk did not do what was asked of it."""
-    return StoreUnavailable(
-        f"{path}: the disk refused: {error}", hint="make room, or look at the disk"
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from legerd.audit import AuditLog, AuditUnavailable
 from legerd.errors import AccessDenied, LegerdError, NotFound, Rejected, ValueUnchanged
 from legerd.identity import Caller, Principal
 from legerd.policy import EVERYTHING, Rule
-from legerd.service import MAX_FETCH, Service, Status
+from legerd.service import MAX_FETCH, Service
+from legerd.upkeep import Upkeep
 from tests.legerd.served import Served
 from tests.legerd.vault import MemoryVault
 
@@ -164,13 +166,16 @@ def test_without_a_record_nothing_happens(gate: Gate) -> None:
         lambda: service.activate(BOSS, "a", 1),
         lambda: service.delete(BOSS, "a"),
         lambda: service.delete_version(BOSS, "a", 1),
-        lambda: service.set_recovery(BOSS, bytes(31) + b"\x09"),
+        lambda: service.upkeep.recovery(BOSS, calls.RecoveryRequest(bytes(31) + b"\x09")),
+        lambda: service.upkeep.rekey(BOSS, calls.RekeyRequest(bytes(32))),
+        lambda: service.upkeep.backup(BOSS, calls.ListRequest()),
         lambda: service.fetch(BOSS, fetch(item("a"))),
     ):
         with pytest.raises(AuditUnavailable):
             call()
     assert gate.vault.snapshot is before
     assert not gate.vault.recovery
+    assert not gate.vault.keks
     with pytest.raises(AccessDenied):
         service.get(NOBODY, "a", 0)
     with pytest.raises(ValueUnchanged):
@@ -179,6 +184,9 @@ def test_without_a_record_nothing_happens(gate: Gate) -> None:
 
 def item(name: str, version: int = 0, have: str = "", mac: bytes = b"") -> calls.FetchItem:
     return calls.FetchItem(name, version, have, mac)
+
+
+PUBLIC = bytes(31) + b"\x09"
 
 
 def fetch(*items: calls.FetchItem, key: bytes = b"") -> calls.FetchRequest:
@@ -249,27 +257,27 @@ def test_fetch_has_bounds(gate: Gate) -> None:
     assert gate.service.fetch(BOSS, fetch()) == []
 
 
-def test_only_root_sets_a_recovery_key(gate: Gate) -> None:
-    public = bytes(31) + b"\x09"
-    for caller in (READER, BOXED, Caller(Principal("h", user="admin"), (EVERYTHING,))):
+UPKEEP: list[tuple[str, Callable[[Upkeep, Caller], str]]] = [
+    ("status", lambda upkeep, caller: upkeep.status(caller, calls.ListRequest())),
+    ("recovery", lambda upkeep, caller: upkeep.recovery(caller, calls.RecoveryRequest(PUBLIC))),
+    ("rekey", lambda upkeep, caller: upkeep.rekey(caller, calls.RekeyRequest(bytes(32)))),
+    ("backup", lambda upkeep, caller: upkeep.backup(caller, calls.ListRequest())),
+    ("check", lambda upkeep, caller: upkeep.check(caller, calls.ListRequest())),
+]
+
+
+@pytest.mark.parametrize(("action", "call"), UPKEEP)
+def test_only_root_minds_the_vault(
+    gate: Gate, action: str, call: Callable[[Upkeep, Caller], str]
+) -> None:
+    for caller in (READER, BOXED, NOBODY, Caller(Principal("h", user="admin"), (EVERYTHING,))):
         with pytest.raises(AccessDenied):
-            gate.service.set_recovery(caller, public)
+            call(gate.service.upkeep, caller)
+        assert gate.recorded() == [(action, False, None, None)]
     assert not gate.vault.recovery
-    gate.service.set_recovery(BOSS, public)
-    assert gate.vault.recovery
-    assert gate.recorded()[-1] == ("recovery", True, None, None)
-
-
-def test_only_root_learns_how_the_vault_is(gate: Gate) -> None:
-    gate.service.put(BOSS, "a", b"1")
-    gate.service.set_recovery(BOSS, bytes(31) + b"\x09")
-    gate.recorded()
-    assert gate.service.status(BOSS) == Status(gate.vault.recovery, 1)
-    assert gate.recorded() == []
-    for caller in (READER, BOXED, NOBODY):
-        with pytest.raises(AccessDenied):
-            gate.service.status(caller)
-        assert gate.recorded() == [("status", False, None, None)]
+    assert not gate.vault.keks
+    assert json.loads(call(gate.service.upkeep, BOSS)) is not None
+    assert gate.recorded() == ([] if action == "status" else [(action, True, None, None)])
 
 
 def all_errors(kind: type[LegerdError] = LegerdError) -> Iterator[type[LegerdError]]:
@@ -309,10 +317,21 @@ def test_fetch_over_http(served: Served) -> None:
     assert served.call("leger/fetch", {"Secrets": 5}) == (400, "bad request\n")
 
 
-def test_recovery_over_http(served: Served) -> None:
-    public = base64.b64encode(bytes(31) + b"\x09").decode()
-    assert served.call("leger/status") == (200, {"Recovery": "", "Secrets": 0, "Expiring": []})
+def test_upkeep_over_http(served: Served) -> None:
+    public = base64.b64encode(PUBLIC).decode()
+    state = {"Recovery": "", "Secrets": 0, "Expiring": [], "Key": "", "Keys": []}
+    assert served.call("leger/status") == (200, state)
     assert served.call("leger/recovery", {"PublicKey": public}) == (200, {})
-    state = {"Recovery": served.vault.recovery, "Secrets": 0, "Expiring": []}
+    state["Recovery"] = served.vault.recovery
     assert served.call("leger/status") == (200, state)
     assert served.call("leger/recovery", {"PublicKey": ""}) == (500, "internal error\n")
+    assert served.call("leger/rekey", {"Key": "MTIz"}) == (500, "internal error\n")
+    assert served.call("leger/check") == (200, {"Secrets": 0, "Problem": ""})
+    served.vault.broken = True
+    assert served.call("leger/check")[1]["Problem"] == "a record is not authentic"
+    assert served.call("leger/backup")[1] == {
+        "Commit": 0,
+        "Recovery": served.vault.recovery,
+        "Sequence": base64.b64encode(b"sequence").decode(),
+        "Database": base64.b64encode(b"database").decode(),
+    }

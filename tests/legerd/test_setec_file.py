@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from legerd import crypto, gob, setec_file, tink
 from legerd.errors import KeyUnavailable, StoreCorrupt
-from legerd.keys import Kek
+from legerd.keys import Cipher, Kek
 from legerd.setec_file import DummyKey, SetecFile
 from legerd.values import MAX_VERSION, Secret, SecretBytes, Version
 from tests.legerd import golden
@@ -27,7 +27,7 @@ HERE = Path("database")
 DB = b"setec database v1"
 
 
-def parsed(data: bytes, key: setec_file.FileKey = DUMMY) -> dict[str, Secret]:
+def parsed(data: bytes, key: Cipher = DUMMY) -> dict[str, Secret]:
     return setec_file.parse(data, (key,), HERE)[1]
 
 
@@ -120,7 +120,7 @@ def test_each_write_has_a_nonce_of_its_own_and_the_same_dek() -> None:
 
 
 @pytest.mark.parametrize("key", [DUMMY, KEK], ids=["dummy", "key"])
-def test_a_dek_with_more_in_it_is_kept_as_it_is(key: setec_file.FileKey) -> None:
+def test_a_dek_with_more_in_it_is_kept_as_it_is(key: Cipher) -> None:
     made = SetecFile.make(key)
     blob = base64.b64decode(made.dek) + b"\x1a\x02\x08\x01"
     old = SetecFile(base64.b64encode(blob).decode(), made.keyset)
@@ -268,7 +268,7 @@ def contents(draw: st.DrawFn) -> dict[str, Secret]:
 
 
 @given(contents(), st.sampled_from([DUMMY, KEK]))
-def test_what_was_written_is_read(secrets: dict[str, Secret], key: setec_file.FileKey) -> None:
+def test_what_was_written_is_read(secrets: dict[str, Secret], key: Cipher) -> None:
     assert parsed(SetecFile.make(key).encode(secrets.values()), key) == secrets
 
 

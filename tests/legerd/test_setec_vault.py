@@ -20,6 +20,7 @@ from legerd.errors import (
     KeyUnavailable,
     LegerdError,
     NotFound,
+    NotSupported,
     Rejected,
     StoreCorrupt,
     StoreLocked,
@@ -86,7 +87,7 @@ def test_setecs_rules_hold_and_what_is_refused_writes_nothing(path: Path) -> Non
         (VersionClaimed, lambda store: store.create_version("prod/db/password", 2, b"", "")),
         (Rejected, lambda store: store.delete_version("api", 7)),
         (Rejected, lambda store: store.put("", b"", "")),
-        (Rejected, lambda store: store.set_recovery(bytes(31) + b"\x09")),
+        (NotSupported, lambda store: store.set_recovery(bytes(31) + b"\x09")),
     ]
     with opened(path) as store:
         for error, step in refused:

@@ -8,10 +8,12 @@ import threading
 import time
 
 from legerd import changes
-from legerd.errors import StoreUnavailable
+from legerd.errors import StoreCorrupt, StoreUnavailable
+from legerd.keys import Kek
 from legerd.recovery import PublicKey
 from legerd.snapshot import Snapshot
 from legerd.values import SecretBytes, Version
+from legerd.vault import Copy
 
 
 class MemoryVault:
@@ -20,7 +22,8 @@ class MemoryVault:
     def __init__(self) -> None:
         self.snapshot = Snapshot({}, 0)
         self.broken = False
-        self.recovery = ""
+        self.recovery = self.opened_with = ""
+        self.keks: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def put(self, name: str, value: bytes, creator: str) -> int:
@@ -56,6 +59,19 @@ class MemoryVault:
 
     def set_recovery(self, public: bytes) -> None:
         self.recovery = PublicKey.parse(public).name
+
+    def add_kek(self, kek: Kek) -> None:
+        self.keks = (*self.keks, kek.id.hex())
+
+    def renew(self, *, data_key: bool) -> None:
+        self.keks = ()
+
+    def copy(self) -> Copy:
+        return Copy(b"database", b"sequence", self.snapshot.sequence)
+
+    def verify(self) -> None:
+        if self.broken:
+            raise StoreCorrupt("a record is not authentic")
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from legerd import setec_vault
-from legerd.keys import Kek
-from legerd.setec_file import DummyKey, FileKey
+from legerd.keys import Cipher, Kek
+from legerd.setec_file import DummyKey
 from legerd.setec_vault import SetecVault
 from legerd.store import Store
 from tests.legerd import golden
@@ -70,7 +70,7 @@ KEYS = pytest.mark.parametrize(
 )
 
 
-def change(path: Path, key: FileKey) -> golden.Content:
+def change(path: Path, key: Cipher) -> golden.Content:
     """Every kind of change by legerd, and what there is afterwards."""
     with contextlib.closing(Store(SetecVault.open(path, (key,)))) as store:
         store.put("ours <&> \u2028 \xe9", b"\0\xff", "")
@@ -90,7 +90,7 @@ def dek(path: Path) -> str:
 
 
 @KEYS
-def test_a_file_goes_to_and_fro(program: Path, tmp_path: Path, name: str, key: FileKey) -> None:
+def test_a_file_goes_to_and_fro(program: Path, tmp_path: Path, name: str, key: Cipher) -> None:
     setec, path = Setec(program, name), tmp_path / "database"
     setec.run(path, "change")
     made = dek(path)
@@ -107,7 +107,7 @@ def test_a_file_goes_to_and_fro(program: Path, tmp_path: Path, name: str, key: F
 
 @KEYS
 def test_setec_goes_on_with_a_file_that_legerd_made(
-    program: Path, tmp_path: Path, name: str, key: FileKey
+    program: Path, tmp_path: Path, name: str, key: Cipher
 ) -> None:
     setec, path = Setec(program, name), tmp_path / "database"
     setec_vault.create(path, key)
