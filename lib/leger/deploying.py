@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from leger import applying, generation, planning
 from leger.applying import Outcome
 from leger.changes import Changes
-from leger.deployment import Deployment
+from leger.deployment import Deployment, Target
 from leger.errors import LegerError
-from leger.planning import Target, Wish
+from leger.planning import Wish
 from leger.switch import Host
 
 

@@ -101,6 +101,19 @@ class Deployment:
         return self.secrets.get(podman) or f"{prefix}{self.name}/{podman}"
 
 
+@dataclass(frozen=True)
+class Target:
+    """A deployment and the commit (fetched before) that it is to be brought to."""
+
+    deployment: Deployment
+    commit: str
+
+    @property
+    def definition(self) -> str:
+        """The text of the deployment's definition."""
+        return dump(self.deployment).decode()
+
+
 def load_all(scope: Scope) -> dict[str, Deployment]:
     """Every deployment of the scope by name; the admin's file wins over the vendor's.
 

@@ -18,13 +18,21 @@ from leger import config, disk
 from leger.config import Limits
 from leger.deployment import Deployment
 from leger.errors import LegerError
-from leger.mirror import Fetch, FetchError, Mirror, environment, local_name, splits
+from leger.mirror import (
+    Fetch,
+    FetchError,
+    Mirror,
+    environment,
+    is_commit,
+    local_name,
+    splits,
+)
 from leger.scope import Scope
 
 if TYPE_CHECKING:
     import git
 
-__all__ = ["Commit", "Entry", "FetchError", "Mirror", "Summary", "fetch", "folder"]
+__all__ = ["Commit", "Entry", "FetchError", "Mirror", "Summary", "fetch", "folder", "known", "log"]
 LINK = 0o120000
 FOLDER = 0o040000
 SUBMODULE = 0o160000
@@ -59,6 +67,30 @@ def fetch(scope: Scope, deployment: Deployment, limits: Limits | None = None) ->
     mirror = Mirror.of(scope, deployment)
     with disk.lock(mirror.path.with_suffix(".lock")):
         return Fetch(mirror, limits).commit(deployment)
+
+
+def known(scope: Scope, deployment: Deployment) -> str:
+    """The commit that the deployment's ref named when it was fetched last; "" if it never was."""
+    mirror = Mirror.of(scope, deployment)
+    if is_commit(deployment.ref):
+        return deployment.ref if mirror.has(deployment.ref) else ""
+    names = [branch for branch, _ in splits(deployment.address.tree) if not deployment.ref]
+    found = (mirror.id(local_name(name)) for name in names or [deployment.ref or "HEAD"])
+    return next(filter(None, found), "")
+
+
+def log(mirror: Mirror, before: str, after: str, limit: int = 50) -> tuple[Summary, ...]:
+    """The commits that `after` has and `before` has not, newest first, at most `limit`.
+
+    `after` alone where `before` is not known; nothing if the mirror does not have it.
+    """
+    span = f"{before}..{after}" if before and mirror.has(before) else after
+    count = limit if span != after else 1
+    form = "--format=%H%x00%an <%ae>%x00%ct%x00%s"
+    done = mirror.run(["log", "--no-color", f"--max-count={count}", form, span, "--"], 30)
+    lines = done.stdout.decode(errors="replace").splitlines() if done.code == 0 else []
+    rows = (line.split("\0", 3) for line in lines if line.count("\0") >= 3)
+    return tuple(Summary(id_, author, subject, int(when)) for id_, author, when, subject in rows)
 
 
 def folder(scope: Scope, deployment: Deployment) -> str:

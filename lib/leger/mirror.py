@@ -260,6 +260,11 @@ def splits(tree: str) -> list[tuple[str, str]]:
     ]
 
 
+def is_commit(ref: str) -> bool:
+    """Whether `ref` is a full commit, which pins a deployment."""
+    return _COMMIT.fullmatch(ref) is not None
+
+
 def local_name(name: str) -> str:
     """Our reference for a remote's: by its hash, since branches a and a/b may come and go."""
     return f"refs/leger/{hashlib.sha256(name.encode()).hexdigest()[:16]}"

@@ -17,7 +17,7 @@ from leger import author as authors
 from leger import bindings, deployed, generation, keeping, quadlet, switch
 from leger.changes import Changes
 from leger.deployed import Deployed
-from leger.deployment import Deployment, definitions, dump, is_defined_elsewhere, load
+from leger.deployment import Deployment, Target, definitions, dump, is_defined_elsewhere, load
 from leger.errors import LegerError
 from leger.faults import FaultsError
 from leger.generation import Generation
@@ -28,14 +28,6 @@ from leger.scope import Scope
 from leger.switch import Host, Step
 
 _MANY = 16
-
-
-@dataclass(frozen=True)
-class Target:
-    """A deployment and the commit (fetched before) that it is to be brought to."""
-
-    deployment: Deployment
-    commit: str
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,10 @@ class Scope:
         return self.state / "switch.json"
 
     @property
+    def bad_commits(self) -> Path:
+        return self.state / "badcommits.json"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 

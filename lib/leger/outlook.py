@@ -1,0 +1,126 @@
+"""What the host's files ask for beside what is deployed: no unit, tree or generation is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from leger import badcommits, disk, fetching, generation, git
+from leger.badcommits import Bad
+from leger.deployment import Deployment, Target, definitions, load
+from leger.errors import LegerError, UsageError
+from leger.generation import Current
+from leger.scope import Scope
+
+
+@dataclass(frozen=True)
+class Now:
+    """A deployment as it is deployed: its commit, and its definition's text."""
+
+    commit: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is wanted, and what is there.
+
+    `wanted` are the deployments whose commit is known, `failed` those that cannot be read or
+    fetched, `bad` those of `wanted` whose commit was given up before, `vanished` the deployed ones
+    whose definition is gone, `kept` those for which that does not count, since the whole folder of
+    definitions is not there.
+    """
+
+    wanted: Mapping[str, Target]
+    failed: Mapping[str, LegerError]
+    now: Mapping[str, Now]
+    bad: Mapping[str, Bad]
+    vanished: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+    def new(self) -> dict[str, Target]:
+        """The deployments whose commit or definition is another than that which is deployed."""
+        return {name: item for name, item in self.wanted.items() if self._is_new(name, item)}
+
+    def _is_new(self, name: str, target: Target) -> bool:
+        now = self.now.get(name)
+        return now is None or (target.commit, target.definition) != (now.commit, now.definition)
+
+
+def look(
+    scope: Scope, names: Collection[str] = (), *, fetch: bool = True, accept_rewind: bool = False
+) -> Outlook:
+    """Compare the definitions (`names`, or all) at their newest commits with what is deployed.
+
+    Without `fetch` the commits are those that were fetched last; what was never fetched is
+    fetched. Raises UsageError for a name that is neither defined nor deployed.
+    """
+    now = deployed(scope)
+    defined, failed = _defined(scope)
+    known = {*defined, *failed, *now}
+    if strange := sorted(set(names) - known):
+        raise UsageError(f"there is no deployment {strange[0]}", hint="leger deploy list")
+    chosen = set(names) or known
+    asked = {name: item for name, item in defined.items() if name in chosen}
+    commits = {} if fetch else {name: git.known(scope, item) for name, item in asked.items()}
+    missing = [item for name, item in asked.items() if not commits.get(name)]
+    found = commits | fetching.fetch_all(scope, missing, accept_rewind=accept_rewind)
+    wanted = {
+        name: Target(defined[name], commit)
+        for name, commit in found.items()
+        if isinstance(commit, str)
+    }
+    unfetched = {name: item for name, item in found.items() if isinstance(item, LegerError)}
+    gone = frozenset(now.keys() & chosen) - defined.keys() - failed.keys()
+    is_reset = not scope.deployments.is_dir()
+    return Outlook(
+        wanted=wanted,
+        failed={name: item for name, item in failed.items() if name in chosen} | unfetched,
+        now=now,
+        bad=_bad(scope, wanted),
+        vanished=frozenset() if is_reset else gone,
+        kept=gone if is_reset else frozenset(),
+    )
+
+
+def deployed(scope: Scope) -> dict[str, Now]:
+    """What is deployed, by name; read from the manifest alone, because a timer asks often."""
+    current = Current.read(scope)
+    if current is None or current.point.generation == 0:
+        old = generation.load_current(scope)
+        built = old.compiled.deployments if old else {}
+        return {name: Now(item.commit, "") for name, item in built.items()}
+    path = generation.manifest_path(scope, current.point.generation)
+    try:
+        raw = json.loads(disk.read_file(path, generation.MAX_BYTES))
+        return {
+            str(name): Now(str(item["commit"]), str(item["definition"]))
+            for name, item in raw["deployments"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LegerError(
+            f"{path}: the manifest is damaged: {error}",
+            hint=f"deploy again; the units of {scope.units} run on",
+        ) from error
+
+
+def _defined(scope: Scope) -> tuple[dict[str, Deployment], dict[str, LegerError]]:
+    """Every deployment that is defined, and those whose file cannot be understood."""
+    found: dict[str, Deployment] = {}
+    failed: dict[str, LegerError] = {}
+    for name, path in sorted(definitions(scope).items()):
+        try:
+            found[name] = load(scope, path)
+        except LegerError as error:
+            failed[name] = error
+    return found, failed
+
+
+def _bad(scope: Scope, wanted: Mapping[str, Target]) -> dict[str, Bad]:
+    commits = {name: target.commit for name, target in wanted.items()}
+    return {
+        name: bad
+        for name, bad in badcommits.load(scope).items()
+        if name in wanted and bad.holds(commits[name], wanted[name].definition, commits)
+    }
