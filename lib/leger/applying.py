@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from leger import collect, generation, planning, settle, switch
+from leger import (
+    badcommits,
+    changes,
+    collect,
+    generation,
+    images,
+    planning,
+    settle,
+    staging,
+    switch,
+)
 from leger.changes import Changes
+from leger.deployment import Target
 from leger.errors import LegerError
 from leger.model import Fault
-from leger.planning import Plan
+from leger.planning import Move, Plan, Wish
 from leger.scope import Scope
 from leger.switch import Host
 
@@ -22,8 +33,9 @@ class Outcome:
     commits: Mapping[str, str]
     changes: Changes
     warnings: tuple[Fault, ...] = ()
-    refused: Mapping[str, LegerError] | None = None
+    refused: Mapping[str, LegerError] = field(default_factory=dict)
     left: tuple[str, ...] = ()
+    moves: tuple[Move, ...] = ()
 
 
 def settled(host: Host) -> None:
@@ -36,8 +48,80 @@ def foresee(plan: Plan) -> Outcome:
     """What `apply` would tell, nothing done."""
     number = plan.old.number if plan.old else 0
     return Outcome(
-        number, planning.commits(plan.new), plan.changes, plan.warnings, refused=plan.refused
+        number,
+        planning.commits(plan.new),
+        plan.changes,
+        plan.warnings,
+        plan.refused,
+        moves=plan.moves,
     )
+
+
+def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
+    """Come as near to `wish` as can be: what cannot be deployed stays as it is (`refused`).
+
+    With `strict` that is raised, and nothing was changed. Raises what `apply` raises.
+    """
+    plan = with_images(host, wish)
+    if strict:
+        plan.insist()
+    outcome = apply(host, plan, why)
+    done = {move.name for move in plan.moves} | {target.deployment.name for target in wish.targets}
+    for name in sorted(done - plan.refused.keys()):
+        staging.discard(host.scope, name)
+    badcommits.forget(host.scope, done - plan.refused.keys())
+    return outcome
+
+
+def with_images(host: Host, wish: Wish) -> Plan:
+    """The plan for `wish`, with every image at hand that it needs.
+
+    A deployment whose image cannot be had is refused like one that is faulty.
+    """
+    refused: dict[str, LegerError] = {}
+    while True:
+        plan = planning.make(host, wish)
+        lacking = dict(_lacking(host, plan))
+        refused |= lacking
+        if not lacking:
+            return replace(plan, refused={**plan.refused, **refused})
+        wish = replace(
+            wish,
+            targets=tuple(item for item in wish.targets if item.deployment.name not in refused),
+            removed=wish.removed - refused.keys(),
+        )
+
+
+def _lacking(host: Host, plan: Plan) -> Iterator[tuple[str, LegerError]]:
+    """The deployments whose images cannot be had, with the reason."""
+    touched = {*plan.changes.restart, *plan.changes.start}
+    touched |= {changes.template_of(name) for name in touched}
+    for name in sorted({move.name for move in plan.moves if move.after}):
+        units = plan.new.deployments[name].units
+        wanted = [
+            unit
+            for unit in units.values()
+            if unit.name in touched or touched & set(unit.instances)
+        ]
+        try:
+            images.provide(wanted, host.report)
+        except images.ImageError as error:
+            yield name, error
+
+
+def stage(host: Host, target: Target) -> bool:
+    """Check `target` and let it wait in staged/, with its images; whether there is anything new.
+
+    Raises FaultsError if it cannot be deployed; an earlier one waits on then.
+    """
+    name = target.deployment.name
+    plan = with_images(host, Wish((target,)))
+    plan.insist()
+    if plan.is_same:
+        staging.discard(host.scope, name)
+        return False
+    staging.stage(host.scope, target, plan.new.deployments[name].tree.path)
+    return True
 
 
 def apply(host: Host, plan: Plan, why: str) -> Outcome:
@@ -58,6 +142,7 @@ def apply(host: Host, plan: Plan, why: str) -> Outcome:
         plan.warnings,
         plan.refused,
         _leave(host.scope, plan),
+        plan.moves,
     )
 
 

@@ -6,7 +6,7 @@ A source that fails, or content that cannot be deployed, is reported and holds b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from leger import outlook, staging
 from leger.badcommits import Bad
@@ -99,16 +99,3 @@ def _is_stale(seen: Outlook, item: Staged) -> bool:
     if now is not None and (now.commit, now.definition) == (item.commit, item.definition):
         return True
     return bool(item.before) and item.name not in {*seen.wanted, *seen.failed}
-
-
-@dataclass(frozen=True)
-class Report:
-    """What sync did: `failed` by deployment ("" is the switch as a whole)."""
-
-    look: Look
-    generation: int = 0
-    applied: Mapping[str, str] = field(default_factory=dict)
-    removed: tuple[str, ...] = ()
-    staged: Mapping[str, str] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)
-    failed: Mapping[str, LegerError] = field(default_factory=dict)

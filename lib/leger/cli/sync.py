@@ -1,0 +1,120 @@
+"""leger sync: what leger-sync.timer runs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from leger import sync
+from leger.cli import host, output, service
+from leger.errors import LegerError
+from leger.sync import Look, Options
+
+if TYPE_CHECKING:
+    from leger.following import Report
+
+
+def run(options: argparse.Namespace) -> int:
+    """Follow the repositories; 1 if anything failed, whatever else was done.
+
+    Whether there is anything new is found out here, at the price of one round trip; only what
+    changes the host runs in a service of its own.
+    """
+    wanted = Options(options.retry, options.accept_rewind, options.strict)
+    service.authorise(user=options.user)
+    scope = host.scope(user=options.user)
+    if not options.inside:
+        if not scope.switch.exists():
+            look = sync.look(scope, wanted)
+            if look.todo.is_idle:
+                return _tell_idle(look, options)
+        if service.is_possible():
+            return service.run_inside(options.given, user=options.user)
+    from leger import following
+
+    with host.changing(user=options.user) as locked:
+        report = following.follow(locked, wanted)
+    return _tell(report, options)
+
+
+def _tell_idle(look: Look, options: argparse.Namespace) -> int:
+    if options.json:
+        output.document(_raw(look))
+    else:
+        _tell_waiting(look)
+        if not look.outlook.failed:
+            output.result("nothing new")
+    return _failures(look.outlook.failed)
+
+
+def _tell(report: Report, options: argparse.Namespace) -> int:
+    outcome = report.outcome
+    if outcome:
+        output.warnings(outcome.warnings)
+    if options.json:
+        output.document(_raw(report.look) | _done(report))
+        return _failures(report.failed)
+    for unit, reason in outcome.changes.why.items() if outcome else ():
+        output.result(f"{outcome.changes.verb(unit) if outcome else ''} {unit}: {reason}")
+    for move in outcome.moves if outcome else ():
+        what = f"deployed at {move.after[:12]}" if move.after else "removed"
+        output.result(f"{move.name}: {what} as generation {outcome.generation if outcome else 0}")
+    for item in outcome.left if outcome else ():
+        output.result(f"left: {item}")
+    for name, commit in report.staged.items():
+        output.result(f"{name}: staged at {commit[:12]}; leger staged apply {name} deploys it")
+    _tell_waiting(report.look)
+    return _failures(report.failed)
+
+
+def _tell_waiting(look: Look) -> None:
+    todo = look.todo
+    for bad in todo.waiting:
+        output.result(
+            f"{bad.deployment}: waits for a new commit: {bad.commit[:12]} was given up:"
+            f" {bad.reason} (leger sync --retry tries it again)"
+        )
+    for target in todo.manual:
+        name = target.deployment.name
+        output.result(f"{name}: {target.commit[:12]} is new: leger deploy update {name}")
+    for name in sorted(look.outlook.kept):
+        output.progress(f"leger: warning: {name}: stays, since no definition is left at all")
+
+
+def _raw(look: Look) -> dict[str, object]:
+    todo = look.todo
+    return {
+        "generation": 0,
+        "applied": {},
+        "removed": [],
+        "left": [],
+        "staged": {},
+        "why": {},
+        "manual": {item.deployment.name: item.commit for item in todo.manual},
+        "waiting": {bad.deployment: [bad.commit, bad.reason] for bad in todo.waiting},
+        "failed": {name: str(error) for name, error in look.outlook.failed.items()},
+    }
+
+
+def _done(report: Report) -> dict[str, object]:
+    outcome = report.outcome
+    done: dict[str, object] = {
+        "staged": dict(report.staged),
+        "failed": {name: str(error) for name, error in report.failed.items()},
+    }
+    if outcome:
+        done |= {
+            "generation": outcome.generation,
+            "applied": {move.name: move.after for move in outcome.moves if move.after},
+            "removed": [move.name for move in outcome.moves if not move.after],
+            "left": list(outcome.left),
+            "why": dict(outcome.changes.why),
+        }
+    return done
+
+
+def _failures(failed: dict[str, LegerError] | object) -> int:
+    assert isinstance(failed, dict)
+    for error in failed.values():
+        output.error(error)
+    return 1 if failed else 0

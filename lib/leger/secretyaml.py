@@ -1,0 +1,47 @@
+"""The values of Kubernetes Secrets in a YAML file are not shown to anybody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_SECRET = re.compile(r"kind[\"']?\s*:\s*[\"']?Secret\b")
+_FIELD = re.compile(r"(\s*(?:- )?)[\"']?(?:data|stringData)[\"']?\s*:")
+_ENTRY = re.compile(r"(\s*[^\s:#][^:]*:)(?:\s|$)")
+_MARK = "(hidden)"
+
+
+def hidden(text: str) -> str:
+    """`text` without the values below data: and stringData: of its Secrets.
+
+    A document that is not written line by line is hidden as a whole.
+    """
+    if _SECRET.search(text) is None:
+        return text
+    parts = re.split(r"(?m)^(---.*\n?)", text)
+    return "".join(part if part.startswith("---") else _document(part) for part in parts)
+
+
+def _document(text: str) -> str:
+    if _SECRET.search(text) is None:
+        return text
+    if re.search(r"^\s*[{\[]", text) or re.search(r"[&*]\w", text):
+        return f"{_MARK}\n"
+    return "\n".join(_lines(text.split("\n")))
+
+
+def _lines(lines: list[str]) -> Iterator[str]:
+    inside: int | None = None
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if inside is not None and line.strip() and indent <= inside:
+            inside = None
+        if inside is None:
+            found = _FIELD.match(line)
+            if found:
+                inside = len(found[1])
+                line = found[0] if line[found.end() :].strip() in ("", "{}") else f"{found[0]} {_MARK}"
+            yield line
+        else:
+            entry = _ENTRY.match(line)
+            yield f"{entry[1]} {_MARK}" if entry else _MARK if line.strip() else line
