@@ -99,9 +99,7 @@ def _lacking(host: Host, plan: Plan) -> Iterator[tuple[str, LegerError]]:
     for name in sorted({move.name for move in plan.moves if move.after}):
         units = plan.new.deployments[name].units
         wanted = [
-            unit
-            for unit in units.values()
-            if unit.name in touched or touched & set(unit.instances)
+            unit for unit in units.values() if unit.name in touched or touched & set(unit.instances)
         ]
         try:
             images.provide(wanted, host.report)

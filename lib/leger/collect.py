@@ -10,8 +10,8 @@ from pathlib import Path
 
 from leger_generator import plan
 
-from leger import disk, generation
-from leger.errors import LegerError
+from leger import disk, generation, staging
+from leger.errors import CancelledError, LegerError
 from leger.scope import Scope
 
 KEPT = 10
@@ -21,12 +21,22 @@ _STORE = re.compile(rb"/store/([a-z0-9-]+-[0-9a-f]{16})(?=[/ ])")
 def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
     """Forget all but the last `kept` generations, and remove trees that none of them names.
 
-    A tree that a running process has mounted stays: without it the mounts would turn empty.
+    A tree that a running process has mounted stays (without it the mounts would turn empty), and
+    so does one that a staged deployment waits with.
     Returns what was removed.
     """
     current = generation.Current.read(scope)
     if current is None or scope.switch.exists():
         return []
+    disk.make_folder(scope.store, 0o755)
+    try:
+        with disk.lock(scope.store_lock, wait=False):
+            return _collect(scope, current, kept)
+    except CancelledError:
+        return []  # a plan is being made of trees that no generation names yet
+
+
+def _collect(scope: Scope, current: generation.Current, kept: int) -> list[Path]:
     for number in generation.numbers(scope)[:-kept]:
         if number != current.point.generation:
             generation.forget(scope, number)
@@ -34,8 +44,8 @@ def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
         needed = {name for number in generation.numbers(scope) for name in _trees(scope, number)}
     except LegerError:
         return []
-    needed |= mounted()
-    for path in scope.store.glob(".*") if scope.store.is_dir() else ():
+    needed |= mounted() | staging.trees(scope)
+    for path in set(scope.store.glob(".*")) - {scope.store_lock}:
         shutil.rmtree(path, ignore_errors=True)  # what a cut left half made or half removed
     unneeded = [path for path in _present(scope) if path.name not in needed]
     for path in unneeded:

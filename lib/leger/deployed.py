@@ -28,6 +28,11 @@ def definition(scope: Scope, old: Generation, name: str) -> Deployment:
     return Deployment.parse(yamlfile.parse(text.encode(), where), name=name, scope=scope.name)
 
 
+def pinned(deployment: Deployment, commit: str) -> Deployment:
+    """The deployment at `commit`, whatever its branch names by now."""
+    return replace(deployment, ref=commit)
+
+
 @dataclass
 class Deployed:
     """What runs, opened as far as it was asked for.
@@ -98,7 +103,7 @@ def _again(scope: Scope, deployment: Deployment, built: Built) -> Prepared:
 
     if built.tree.path.is_dir():
         return prepare.reopen(scope, deployment, built.tree.path, built.commit)
-    commit = git.fetch(scope, replace(deployment, ref=built.commit))
+    commit = git.fetch(scope, pinned(deployment, built.commit))
     return prepare.prepare(scope, deployment, commit)
 
 

@@ -68,13 +68,17 @@ def read_file(path: Path, limit: int = 64 << 20) -> bytes:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file `path` (flock); with `wait` false, CancelledError if another holds it."""
+def lock(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file `path` (flock); with `wait` false, CancelledError if another holds it.
+
+    Any number may hold it `shared`.
+    """
     make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise CancelledError(
                 f"{path}: another leger command is at work", hint="wait for it and try again"

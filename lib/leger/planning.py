@@ -71,6 +71,7 @@ class Plan:
     refused: Mapping[str, LegerError] = field(default_factory=dict)
     altered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[Fault, ...] = ()
+    missing_secrets: tuple[Fault, ...] = ()
     removed: frozenset[str] = frozenset()
 
     @property
@@ -145,6 +146,7 @@ class _Planner:
         self.refused: dict[str, LegerError] = {}
         self.set_aside: dict[str, Prepared] = {}
         self.warnings: list[Fault] = []
+        self.absent: dict[Fault, None] = {}
         self.fresh = self._prepared()
 
     def plan(self) -> Plan:
@@ -159,6 +161,7 @@ class _Planner:
             between(self.host, self.deployed, new, self._definitions(new), step),
             refused=self.refused,
             warnings=tuple(dict.fromkeys([*told, *self.warnings])),
+            missing_secrets=tuple(self.absent),
             removed=self.removed,
         )
 
@@ -251,6 +254,7 @@ class _Planner:
         own = [new.deployments[name] for name in fresh if name in new.deployments]
         absent, unknown = bindings.missing(own, Client())
         self.warnings += unknown
+        self.absent |= dict.fromkeys(absent)
         if self.wish.allow_missing_secrets:
             self.warnings += absent
             return []

@@ -68,6 +68,16 @@ def previews(scope: Scope, plan: Plan) -> Iterator[Preview]:
             )
 
 
+def reloaded(plan: Plan) -> tuple[str, ...]:
+    """The units whose text becomes another although they are not touched: a new tree's path."""
+    if plan.old is None:
+        return ()
+    old, new = plan.old.compiled.files, plan.new.files
+    changed = {name for name, file in new.items() if name in old and file != old[name]}
+    units = {name.partition(".d/")[0] for name in changed}
+    return tuple(sorted(units - plan.changes.why.keys()))
+
+
 def _commits(scope: Scope, before: Built | None, after: Built | None) -> tuple[Summary, ...]:
     if after is None or (before and before.commit == after.commit):
         return ()

@@ -40,8 +40,8 @@ def _lines(lines: list[str]) -> Iterator[str]:
             found = _FIELD.match(line)
             if found:
                 inside = len(found[1])
-                line = found[0] if line[found.end() :].strip() in ("", "{}") else f"{found[0]} {_MARK}"
-            yield line
+            rest = line[found.end() :].strip() if found else ""
+            yield f"{found[0]} {_MARK}" if found and rest else line
         else:
             entry = _ENTRY.match(line)
             yield f"{entry[1]} {_MARK}" if entry else _MARK if line.strip() else line

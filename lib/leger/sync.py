@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from leger import outlook, staging
 from leger.badcommits import Bad
 from leger.deployment import Target
-from leger.errors import LegerError
 from leger.outlook import Outlook
 from leger.scope import Scope
 from leger.staging import Staged

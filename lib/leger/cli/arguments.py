@@ -49,6 +49,15 @@ _ADOPT = _argument(
     help="take over quadlets of the same name in /etc/containers/systemd",
 )
 
+_NAMES = _argument("name", metavar="NAME", nargs="*", help="deployments (default: all)")
+_STAGED = _argument("name", metavar="NAME", nargs="*", help="staged deployments")
+_ALL = _argument("--all", action="store_true", help="all of them")
+_RETRY = _argument("--retry", action="store_true", help="try commits again that were given up")
+_STRICT = _argument(
+    "--strict", action="store_true", help="change nothing as long as anything is wrong"
+)
+_STAGE = _argument("--stage", action="store_true", help="fetch, check and let it wait")
+
 COMMANDS = (
     Command(
         ("deploy", "install"),
@@ -74,6 +83,7 @@ COMMANDS = (
                 help="where a Podman secret's value comes from",
             ),
             _ADOPT,
+            _STAGE,
             _DRY,
             _MISSING,
             _JSON,
@@ -89,6 +99,7 @@ COMMANDS = (
             _argument("name", metavar="NAME", nargs="?", help="the deployment's name"),
             _argument("--all", action="store_true", help="all deployments"),
             _ADOPT,
+            _STAGE,
             _DRY,
             _MISSING,
             _JSON,
@@ -103,6 +114,53 @@ COMMANDS = (
         changes=True,
         question="stop and remove the deployment {name}?",
     ),
+    Command(
+        ("sync",),
+        "fetch all sources, then apply, stage or remove what is new",
+        "sync",
+        (
+            _RETRY,
+            _argument(
+                "--accept-rewind", action="store_true", help="follow branches that were rewritten"
+            ),
+            _STRICT,
+            _JSON,
+        ),
+    ),
+    Command(
+        ("plan",),
+        "fetch, and show what apply would do and why",
+        "plan",
+        (
+            _NAMES,
+            _RETRY,
+            _argument("--exit-code", action="store_true", help="10 if there is something to do"),
+            _JSON,
+        ),
+    ),
+    Command(
+        ("apply",),
+        "bring the host to what was fetched, and mend what drifted",
+        "apply",
+        (
+            _NAMES,
+            _argument("--start", action="store_true", help="start what was stopped by hand too"),
+            _RETRY,
+            _STRICT,
+            _JSON,
+        ),
+        changes=True,
+    ),
+    Command(("staged", "list"), "what waits", "staged", (_JSON,)),
+    Command(("staged", "diff"), "what it would change", "staged", (_STAGED, _ALL, _JSON)),
+    Command(
+        ("staged", "apply"),
+        "deploy it",
+        "staged",
+        (_STAGED, _ALL, _STRICT, _JSON),
+        changes=True,
+    ),
+    Command(("staged", "discard"), "let it wait no longer", "staged", (_STAGED, _ALL, _JSON)),
     Command(
         ("rollback",),
         "deploy again what an earlier generation had",
@@ -164,7 +222,11 @@ COMMANDS = (
     ),
     Command(("settle",), "what leger-settle.service runs late in the boot", "settle"),
 )
-_GROUPS = {"deploy": "deployments", "secrets": "secrets in legerd"}
+_GROUPS = {
+    "deploy": "deployments",
+    "staged": "deployments that wait",
+    "secrets": "secrets in legerd",
+}
 
 
 def parser(version: str) -> argparse.ArgumentParser:

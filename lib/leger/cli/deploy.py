@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leger import deploying, generation, yamlfile
 from leger.applying import Outcome
-from leger.cli import host, output
+from leger.cli import host, output, steps
 from leger.deploying import Options
 from leger.deployment import Deployment, definitions, load, load_all
 from leger.errors import ConfigError, LegerError, UsageError
@@ -152,21 +152,12 @@ def tell(outcome: Outcome, names: Sequence[str], options: argparse.Namespace) ->
             }
         )
         return
-    for unit, reason in outcome.changes.why.items():
-        output.result(f"{_verb(unit, outcome)} {unit}: {reason}")
+    for line in steps.lines(outcome.changes):
+        output.result(line)
     for name in names:
         what = "would be deployed" if options.dry_run else "deployed"
         at = "" if options.dry_run else f" as generation {outcome.generation}"
         output.result(f"{name}: {what} at {outcome.commits[name][:12]}{at}")
-
-
-def _verb(unit: str, outcome: Outcome) -> str:
-    changes = outcome.changes
-    if unit in changes.gone:
-        return "stop"
-    if unit in changes.restart or unit in changes.stop:
-        return "restart"
-    return "start"
 
 
 def _list(scope: Scope, *, as_json: bool) -> int:

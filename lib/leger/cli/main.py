@@ -45,7 +45,7 @@ def _of_the_disk(error: OSError) -> LegerError:
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
-    inside = _is_inside()
+    inside = options.inside = _is_inside()
     if options.question and not inside:
         output.confirm(options.question.format(name=options.name), yes=options.yes)
         given = [*given, *([] if options.yes else ["--yes"])]
@@ -55,6 +55,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         service.authorise(user=options.user)
         if service.is_possible():
             return service.run_inside(given, user=options.user)
+    options.given = given
     module = importlib.import_module(f"leger.cli.{options.module}")
     code: int = module.run(options)
     return code

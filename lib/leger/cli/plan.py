@@ -1,45 +1,158 @@
-"""leger plan: what leger apply would do, and why; nothing is changed."""
+"""leger plan: what leger apply would do, and why; nothing but sources/ and store/ is written."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 
-from leger import disk
+from leger import disk, intent, mending, planning, preview, systemd
 from leger.cli import host, output, service, steps
-from leger.cli.colour import Colour
+from leger.cli.colour import Colour, plain
+from leger.drift import Drift
 from leger.errors import InvalidQuadletsError
+from leger.intent import Intent
+from leger.planning import Plan
+from leger.preview import Difference, Preview
 from leger.switch import Host
-
-if TYPE_CHECKING:
-    from leger.intent import Intent
-    from leger.planning import Plan
-    from leger.preview import Difference, Preview
 
 PENDING = 10
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the plan; with --exit-code 10 if there is something to do, 4 if something is faulty."""
-    from leger import intent, planning, preview, systemd
+@dataclass(frozen=True)
+class Seen:
+    """All that a plan shows."""
 
+    intent: Intent
+    plan: Plan
+    previews: tuple[Preview, ...]
+    drifts: tuple[Drift, ...] = ()
+    reload: tuple[str, ...] = ()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether leger apply would do anything."""
+        return not self.plan.is_same or any(item.is_mended for item in self.drifts)
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether something that is wanted cannot be had."""
+        return bool(self.plan.refused or self.intent.outlook.failed)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan; 4 if something is faulty, with --exit-code 10 if there is something to do."""
     service.authorise(user=options.user)
     scope = host.scope(user=options.user)
+    acting = Host(scope, systemd.connect(scope), output.progress)
+    wanted = intent.read(scope, options.name, fetch=True, retry=options.retry)
     disk.make_folder(scope.state)
     disk.make_folder(scope.store, 0o755)
-    with disk.lock(scope.store / ".lock", shared=True):
-        acting = Host(scope, systemd.connect(scope), output.progress)
-        wanted = intent.read(scope, options.name, retry=options.retry)
+    with disk.lock(scope.store_lock, shared=True):
         plan = planning.make(acting, wanted.wish)
-        shown = list(preview.previews(scope, plan))
-        mends = intent.mends(acting, plan, start=False)
+        shown = tuple(preview.previews(scope, plan))
+        drifts = mending.read_drift(acting, options.name)
+    seen = Seen(wanted, plan, shown, drifts, preview.reloaded(plan))
     if options.json:
-        output.document(_raw(wanted, plan, shown, mends))
+        output.document(raw(seen))
     else:
-        _tell(wanted, plan, shown, mends)
-    faulty = bool(plan.refused) or bool(wanted.outlook.failed)
-    if faulty:
+        tell(seen)
+    if seen.is_faulty:
         return InvalidQuadletsError.exit_code
-    return PENDING if options.exit_code and (not plan.is_same or mends) else 0
+    return PENDING if options.exit_code and seen.is_pending else 0
+
+
+def tell(seen: Seen) -> None:
+    """For people: the deployments one by one, then the units, then what is wrong."""
+    colour = Colour.of_stdout()
+    for item in seen.previews:
+        for line in _deployment(item, colour):
+            output.result(line)
+    _tell_units(seen, colour)
+    for bad in seen.intent.waiting:
+        output.result(
+            f"{bad.deployment}: {bad.commit[:12]} was given up and waits for a new commit:"
+            f" {plain(bad.reason)} (--retry tries it again)"
+        )
+    output.warnings(seen.plan.warnings)
+    for text in seen.plan.changes.warnings:
+        output.progress(f"leger: warning: {text}")
+    for error in (*seen.intent.outlook.failed.values(), *seen.plan.refused.values()):
+        output.error(error)
+    if not seen.is_pending and not seen.is_faulty:
+        output.result("nothing to do")
+
+
+def _tell_units(seen: Seen, colour: Colour) -> None:
+    changes = seen.plan.changes
+    paints = {"start": "green", "restart": "yellow", "stop": "red"}
+    for unit, reason in changes.why.items():
+        verb = steps.verb(unit, changes)
+        output.result(f"{colour.paint(verb, paints[verb])} {unit}: {plain(reason)}")
+    if seen.reload:
+        names = ", ".join(seen.reload[:5])
+        more = f" and {len(seen.reload) - 5} more" if len(seen.reload) > 5 else ""
+        output.result(f"{colour.paint('reload', 'cyan')} {names}{more}: read anew, not restarted")
+    for drift in seen.drifts:
+        what = drift.unit or drift.deployment
+        lead = colour.paint("mend" if drift.is_mended else "drift", "yellow")
+        hint = "" if drift.is_mended else f" ({drift.mend})"
+        output.result(f"{lead} {what}{': ' if what else ''}{plain(drift.message)}{hint}")
+
+
+def _deployment(item: Preview, colour: Colour) -> Iterator[str]:
+    yield colour.paint(f"{item.name}: {_move(item)}", "bold")
+    for commit in item.commits:
+        yield f"  {commit.commit[:12]} {plain(commit.author)}: {plain(commit.subject)}"
+    for title, differences in (("file", item.files), ("unit", item.units)):
+        for one in differences:
+            yield from _difference(title, one, colour)
+    yield ""
+
+
+def _move(item: Preview) -> str:
+    if not item.before:
+        return f"new at {item.after[:12]}"
+    if not item.after:
+        return f"removed, was at {item.before[:12]}"
+    if item.before == item.after:
+        return f"{item.after[:12]}, prepared anew"
+    return f"{item.before[:12]} to {item.after[:12]}"
+
+
+def _difference(title: str, one: Difference, colour: Colour) -> Iterator[str]:
+    note = f" ({one.note})" if one.note else ""
+    yield f"  {title} {plain(one.path)} {one.change}{note}"
+    for line in one.diff.split("\n") if one.diff else ():
+        yield f"    {colour.diff(plain(line))}"
+
+
+def raw(seen: Seen) -> dict[str, object]:
+    """The same as JSON takes it."""
+    plan = seen.plan
+    failed = {name: str(error) for name, error in seen.intent.outlook.failed.items()}
+    return {
+        "generation": plan.old.number if plan.old else 0,
+        "pending": seen.is_pending,
+        "deployments": [_raw_preview(item) for item in seen.previews],
+        "units": steps.raw(plan.changes)
+        | {"reload": [{"unit": name, "why": "read anew"} for name in seen.reload]},
+        "missing_secrets": [asdict(fault) for fault in plan.missing_secrets],
+        "faults": [asdict(fault) for fault in plan.faults()],
+        "warnings": [asdict(fault) for fault in plan.warnings]
+        + [{"message": text} for text in plan.changes.warnings],
+        "failed": failed,
+        "waiting": {bad.deployment: [bad.commit, bad.reason] for bad in seen.intent.waiting},
+        "drift": [asdict(item) for item in seen.drifts],
+    }
+
+
+def _raw_preview(item: Preview) -> Mapping[str, object]:
+    return {
+        "name": item.name,
+        "from": item.before,
+        "to": item.after,
+        "commits": [asdict(commit) for commit in item.commits],
+        "files": [asdict(one) for one in item.files],
+        "units": [asdict(one) for one in item.units],
+    }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from leger import sync
-from leger.cli import host, output, service
+from leger.cli import host, output, service, steps
 from leger.errors import LegerError
 from leger.sync import Look, Options
 
 if TYPE_CHECKING:
+    from leger.applying import Outcome
     from leger.following import Report
 
 
@@ -54,17 +56,23 @@ def _tell(report: Report, options: argparse.Namespace) -> int:
     if options.json:
         output.document(_raw(report.look) | _done(report))
         return _failures(report.failed)
-    for unit, reason in outcome.changes.why.items() if outcome else ():
-        output.result(f"{outcome.changes.verb(unit) if outcome else ''} {unit}: {reason}")
-    for move in outcome.moves if outcome else ():
-        what = f"deployed at {move.after[:12]}" if move.after else "removed"
-        output.result(f"{move.name}: {what} as generation {outcome.generation if outcome else 0}")
-    for item in outcome.left if outcome else ():
-        output.result(f"left: {item}")
+    if outcome:
+        tell_outcome(outcome)
     for name, commit in report.staged.items():
         output.result(f"{name}: staged at {commit[:12]}; leger staged apply {name} deploys it")
     _tell_waiting(report.look)
     return _failures(report.failed)
+
+
+def tell_outcome(outcome: Outcome) -> None:
+    """The units that were touched, and the deployments that are now another commit."""
+    for line in steps.lines(outcome.changes):
+        output.result(line)
+    for move in outcome.moves:
+        what = f"deployed at {move.after[:12]}" if move.after else "removed"
+        output.result(f"{move.name}: {what} as generation {outcome.generation}")
+    for item in outcome.left:
+        output.result(f"left: {item}")
 
 
 def _tell_waiting(look: Look) -> None:
@@ -113,8 +121,7 @@ def _done(report: Report) -> dict[str, object]:
     return done
 
 
-def _failures(failed: dict[str, LegerError] | object) -> int:
-    assert isinstance(failed, dict)
+def _failures(failed: Mapping[str, LegerError]) -> int:
     for error in failed.values():
         output.error(error)
     return 1 if failed else 0

@@ -1,0 +1,51 @@
+"""leger apply: the host becomes what its definitions say, and what drifted is mended."""
+
+from __future__ import annotations
+
+import argparse
+
+from leger import mending
+from leger.cli import host, output, sync
+from leger.mending import Options, Result
+
+
+def run(options: argparse.Namespace) -> int:
+    """Apply what was fetched; 1 if anything failed, whatever else was done."""
+    wanted = Options(options.start, options.retry, options.strict)
+    with host.changing(user=options.user) as locked:
+        result = mending.reconcile(locked, options.name, wanted)
+    output.warnings(result.outcome.warnings)
+    if options.json:
+        output.document(_raw(result))
+    else:
+        _tell(result)
+    for error in result.failed.values():
+        output.error(error)
+    return 1 if result.failed else 0
+
+
+def _tell(result: Result) -> None:
+    sync.tell_outcome(result.outcome)
+    for unit, (verb, reason) in result.jobs.items():
+        output.result(f"{verb} {unit}: {reason}")
+    for bad in result.intent.waiting:
+        output.result(
+            f"{bad.deployment}: waits for a new commit: {bad.commit[:12]} was given up:"
+            f" {bad.reason} (leger apply --retry tries it again)"
+        )
+    if not (result.outcome.moves or result.outcome.changes.why or result.jobs or result.failed):
+        output.result("nothing to do")
+
+
+def _raw(result: Result) -> dict[str, object]:
+    outcome = result.outcome
+    return {
+        "generation": outcome.generation,
+        "applied": {move.name: move.after for move in outcome.moves if move.after},
+        "removed": [move.name for move in outcome.moves if not move.after],
+        "left": list(outcome.left),
+        "why": dict(outcome.changes.why),
+        "mended": {unit: f"{verb}: {why}" for unit, (verb, why) in result.jobs.items()},
+        "waiting": {bad.deployment: [bad.commit, bad.reason] for bad in result.intent.waiting},
+        "failed": {name: str(error) for name, error in result.failed.items()},
+    }
