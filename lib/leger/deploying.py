@@ -39,11 +39,24 @@ def deploy(host: Host, wanted: Sequence[Deployment], options: Options) -> Outcom
     wish = Wish(
         tuple(targets), adopt=options.adopt, allow_missing_secrets=options.allow_missing_secrets
     )
+    why = f"deploy {', '.join(item.name for item in wanted)}"
+    if not options.dry_run:
+        return applying.bring(host, wish, why, strict=True)
     plan = planning.make(host, wish)
     plan.insist()
-    if options.dry_run:
-        return applying.foresee(plan)
-    return applying.apply(host, plan, f"deploy {', '.join(item.name for item in wanted)}")
+    return applying.foresee(plan)
+
+
+def stage(host: Host, deployment: Deployment) -> str:
+    """Fetch and check a deployment and let it wait; its commit, "" if there is nothing new.
+
+    Raises FaultsError when the content cannot be deployed.
+    """
+    from leger import git
+
+    applying.settled(host)
+    commit = git.fetch(host.scope, deployment)
+    return commit if applying.stage(host, Target(deployment, commit)) else ""
 
 
 def remove(host: Host, name: str) -> Outcome:
@@ -56,6 +69,4 @@ def remove(host: Host, name: str) -> Outcome:
             raise LegerError(f"there is no deployment {name}", hint="leger deploy list")
         path.unlink()
         return Outcome(old.number if old else 0, {}, Changes())
-    plan = planning.make(host, Wish(removed=frozenset({name})))
-    plan.insist()
-    return applying.apply(host, plan, f"remove {name}")
+    return applying.bring(host, Wish(removed=frozenset({name})), f"remove {name}", strict=True)

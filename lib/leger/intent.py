@@ -1,4 +1,4 @@
-"""What `leger plan` shows and `leger apply` does: the definitions, the drift, and a wish of both."""
+"""What `leger plan` shows and `leger apply` does: the definitions, and what drifted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan would change, for people to read: commits, files and units, with their differences."""
+"""What a plan would change, to be read: commits, files and units with their differences."""
 
 from __future__ import annotations
 

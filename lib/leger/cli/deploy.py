@@ -56,8 +56,22 @@ def _try(locked: Host, deployment: Deployment, options: argparse.Namespace) -> i
 
 
 def _deploy(locked: Host, deployment: Deployment, options: argparse.Namespace) -> int:
+    if options.stage:
+        return _stage(locked, deployment, options)
     outcome = deploying.deploy(locked, [deployment], _options(options))
     tell(outcome, [deployment.name], options)
+    return 0
+
+
+def _stage(locked: Host, deployment: Deployment, options: argparse.Namespace) -> int:
+    name = deployment.name
+    commit = deploying.stage(locked, deployment)
+    if options.json:
+        output.document({"name": name, "staged": commit})
+    elif commit:
+        output.result(f"{name}: staged at {commit[:12]}; leger staged apply {name} deploys it")
+    else:
+        output.result(f"{name}: nothing new to stage")
     return 0
 
 
