@@ -22,6 +22,8 @@ _MAX_BYTES = 512 << 10
 _MAX_LINES = 4000
 _STORE = re.compile(r"/[^\s\"']*/store/([a-z0-9-]+)-[0-9a-f]{16}(?![0-9a-f])")
 
+_QUOTED = re.compile(r"(?m)^\[X-[A-Z]\w*\]\n(?:[^\[\n].*\n|\n)*")
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -109,8 +111,13 @@ def _units(
 
 
 def _unit_text(entry: Mapping[str, object] | None) -> str | None:
-    """A unit's text, in which a tree is named without its digest: that alone changes nothing."""
-    return None if entry is None else _STORE.sub(r"store/\1", str(entry["text"]))
+    """A unit's text without what it quotes of the quadlet (X-Container and the like); a tree is
+    named without its digest, since that alone changes nothing.
+    """
+    if entry is None:
+        return None
+    text = _QUOTED.sub("", str(entry["text"]))
+    return _STORE.sub(r"store/\1", text)
 
 
 def _content(tree: Tree | None, path: str) -> str | bytes | None:

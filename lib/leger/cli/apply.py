@@ -19,8 +19,7 @@ def run(options: argparse.Namespace) -> int:
         output.document(_raw(result))
     else:
         _tell(result)
-    for error in result.failed.values():
-        output.error(error)
+    output.failures(result.failed)
     return 1 if result.failed else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from leger.errors import CancelledError, LegerError
 from leger.model import Fault
@@ -42,6 +42,14 @@ def error(problem: LegerError) -> None:
         progress(f"leger: error: {line}")
     for line in problem.hint.splitlines():
         progress(f"leger: hint: {line}")
+
+
+def failures(failed: Mapping[str, LegerError]) -> None:
+    """Tell what went wrong with deployments or units, by name; "" is all of them together."""
+    for name, problem in failed.items():
+        lines = str(problem).splitlines()
+        told = [line if line.startswith(name) else f"{name}: {line}" for line in lines]
+        error(LegerError("\n".join(told), hint=problem.hint))
 
 
 def warnings(faults: Iterable[Fault]) -> None:

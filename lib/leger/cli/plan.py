@@ -77,8 +77,7 @@ def tell(seen: Seen) -> None:
     output.warnings(seen.plan.warnings)
     for text in seen.plan.changes.warnings:
         output.progress(f"leger: warning: {text}")
-    for error in (*seen.intent.outlook.failed.values(), *seen.plan.refused.values()):
-        output.error(error)
+    output.failures({**seen.intent.outlook.failed, **seen.plan.refused})
     if not seen.is_pending and not seen.is_faulty:
         output.result("nothing to do")
 
@@ -123,7 +122,8 @@ def _move(item: Preview) -> str:
 def _difference(title: str, one: Difference, colour: Colour) -> Iterator[str]:
     note = f" ({one.note})" if one.note else ""
     yield f"  {title} {plain(one.path)} {one.change}{note}"
-    for line in one.diff.split("\n") if one.diff else ():
+    is_made = title == "unit" and one.change != "changed"  # the quadlet above says all of it
+    for line in one.diff.split("\n") if one.diff and not is_made else ():
         yield f"    {colour.diff(plain(line))}"
 
 

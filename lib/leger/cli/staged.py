@@ -89,8 +89,7 @@ def _apply(options: argparse.Namespace) -> int:
         )
     else:
         sync.tell_outcome(outcome)
-    for error in outcome.refused.values():
-        output.error(error)
+    output.failures(outcome.refused)
     return max((error.exit_code for error in outcome.refused.values()), default=0)
 
 

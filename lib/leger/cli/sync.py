@@ -122,6 +122,5 @@ def _done(report: Report) -> dict[str, object]:
 
 
 def _failures(failed: Mapping[str, LegerError]) -> int:
-    for error in failed.values():
-        output.error(error)
+    output.failures(failed)
     return 1 if failed else 0
