@@ -30,7 +30,7 @@ def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
         return []
     disk.make_folder(scope.store, 0o755)
     try:
-        with disk.lock(scope.store_lock, wait=False):
+        with disk.lock(scope.store, wait=False):
             return _collect(scope, current, kept)
     except CancelledError:
         return []  # a plan is being made of trees that no generation names yet
@@ -45,7 +45,7 @@ def _collect(scope: Scope, current: generation.Current, kept: int) -> list[Path]
     except LegerError:
         return []
     needed |= mounted() | staging.trees(scope)
-    for path in set(scope.store.glob(".*")) - {scope.store_lock}:
+    for path in scope.store.glob(".*"):
         shutil.rmtree(path, ignore_errors=True)  # what a cut left half made or half removed
     unneeded = [path for path in _present(scope) if path.name not in needed]
     for path in unneeded:

@@ -71,10 +71,11 @@ def read_file(path: Path, limit: int = 64 << 20) -> bytes:
 def lock(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
     """Hold the lock file `path` (flock); with `wait` false, CancelledError if another holds it.
 
-    Any number may hold it `shared`.
+    Any number may hold it `shared`. `path` may be a folder, which is then locked itself.
     """
     make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         try:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -101,11 +101,6 @@ class Scope:
         return self.state / "switch.json"
 
     @property
-    def store_lock(self) -> Path:
-        """Held shared by what reads trees that no generation names yet."""
-        return self.store / ".lock"
-
-    @property
     def bad_commits(self) -> Path:
         return self.state / "badcommits.json"
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from leger import collect, generation
+from leger import collect, disk, generation, staging
+from leger.deployment import Deployment, Target
 from leger.generation import EMPTY, Current
 from leger.model import Built, Compiled, Tree
 from leger.scope import Scope
@@ -80,3 +81,20 @@ def test_a_mounted_tree_is_seen(tmp_path: Path) -> None:
     )
     (tmp_path / "self").mkdir()
     assert collect.mounted(tmp_path) == {f"web-{DIGESTS[1]}", f"db-{DIGESTS[2]}"}
+
+
+def test_nothing_goes_while_a_plan_is_made_of_trees_that_no_generation_names(scope: Scope) -> None:
+    with disk.lock(scope.store, shared=True), disk.lock(scope.store, shared=True):
+        assert collect.collect(scope, kept=1) == []
+    assert len(collect.collect(scope, kept=1)) == len(DIGESTS) - 1
+
+
+def test_a_staged_tree_stays(scope: Scope) -> None:
+    staged = scope.store / f"db-{DIGESTS[0]}"
+    staged.mkdir()
+    staging.stage(scope, Target(Deployment("db", "/srv/db"), "c" * 40), staged)
+    collect.collect(scope, kept=1)
+    assert staged.name in present(scope)
+    staging.discard(scope, "db")
+    collect.collect(scope, kept=1)
+    assert staged.name not in present(scope)

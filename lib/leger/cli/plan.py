@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = intent.read(scope, options.name, fetch=True, retry=options.retry)
     disk.make_folder(scope.state)
     disk.make_folder(scope.store, 0o755)
-    with disk.lock(scope.store_lock, shared=True):
+    with disk.lock(scope.store, shared=True):
         plan = planning.make(acting, wanted.wish)
         shown = tuple(preview.previews(scope, plan))
         drifts = mending.read_drift(acting, options.name)
