@@ -40,6 +40,24 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """`keep:` of config.yaml: at most so many generations, replaced at most so many days ago."""
+
+    generations: int = 10
+    days: int = 30
+
+    @classmethod
+    def parse(cls, node: Node) -> Self:
+        """Read `keep:`; what is not given keeps its default."""
+        return cls(
+            **{
+                key: _positive(value)
+                for key, value in node.mapping(["generations", "days"]).items()
+            }
+        )
+
+
+@dataclass(frozen=True)
 class Config:
     """A scope's config.yaml; `secrets_prefix` is "" or ends in a slash."""
 
@@ -47,12 +65,13 @@ class Config:
     host_tags: tuple[str, ...] = ()
     secrets_prefix: str = ""
     limits: Limits = field(default_factory=Limits)
+    keep: Keep = field(default_factory=Keep)
     notify: Notify = field(default_factory=Notify)
 
     @classmethod
     def parse(cls, node: Node) -> Self:
         """Read a whole config.yaml."""
-        keys = node.mapping(["host", "secrets", "limits", "fleet", "notify"])
+        keys = node.mapping(["host", "secrets", "limits", "fleet", "notify", "keep"])
         empty = Node(None, node.source, node.line)
         host = keys.get("host", empty).mapping(["name", "tags"])
         secrets = keys.get("secrets", empty).mapping(["prefix"])
@@ -62,6 +81,7 @@ class Config:
             host_tags=host["tags"].texts() if "tags" in host else (),
             secrets_prefix=f"{prefix}/" if prefix else "",
             limits=Limits.parse(keys.get("limits", empty)),
+            keep=Keep.parse(keys.get("keep", empty)),
             notify=Notify.parse(keys.get("notify", empty)),
         )
 
@@ -75,3 +95,9 @@ def load(scope: Scope) -> Config:
 
 def _host_name() -> str:
     return socket.gethostname().partition(".")[0]
+
+
+def _positive(node: Node) -> int:
+    if not 0 < node.integer() < 1_000_000:
+        raise node.error("a number from 1 to 999999 is expected")
+    return node.integer()
