@@ -14,10 +14,10 @@ a list comes out. The rules and where they come from:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from leger.member import Member, Members
 from leger.model import Built, Unit
 from leger.systemd import State
 
@@ -28,38 +28,22 @@ _ORDER = {"network": 0, "volume": 0, "image": 0, "artifact": 0, "build": 1, "pod
 
 
 @dataclass(frozen=True)
-class Member:
-    """A unit together with what decides whether it changed."""
-
-    unit: Unit
-    print: str
-
-    @classmethod
-    def of(cls, unit: Unit, built: Built) -> Member:
-        """The unit of `built` with the digest of its text, its inputs and its secrets."""
-        digest = hashlib.sha256(unit.normal.encode())
-        for path, (mode, sum_) in sorted(built.tree.files.items()) if unit.inputs else ():
-            if any(covers(entry, path) for entry in unit.inputs):
-                digest.update(f"\0{path}\0{mode}\0{sum_}".encode())
-        for binding in built.bindings:
-            if unit.name in binding.units:
-                digest.update(f"\1{binding.podman}\0{binding.legerd}\0{binding.version}".encode())
-        return cls(unit, digest.hexdigest())
-
-
-@dataclass(frozen=True)
 class Changes:
     """The steps of a switch, each in the order in which it is to be done.
 
     `stop` happens under the old definitions; `networks` are the Podman networks to remove then;
-    `restart` and `start` follow the reload. `gone` are the units that exist no longer, `why`
+    `restart`, `reload` (those of which only a secret changed) and `start` follow the
+    daemon-reload. `held` were stopped, and a pod that is started would
+    take them along: they are stopped again. `gone` are the units that exist no longer, `why`
     says of each unit that is touched why, `warnings` what will not take effect by itself.
     """
 
     stop: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     why: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -79,8 +63,9 @@ def members(built: Iterable[Built], loaded: Iterable[str] = ()) -> dict[str, Mem
     running = tuple(loaded)
     found: dict[str, Member] = {}
     for deployment in built:
+        make = Members(deployment).of
         for unit in deployment.units.values():
-            found |= dict.fromkeys(names(unit, running), Member.of(unit, deployment))
+            found |= {name: make(unit, name) for name in names(unit, running)}
     return found
 
 
@@ -107,12 +92,14 @@ def compare(
     new: Mapping[str, Member],
     state: Callable[[str], State],
     stopped_with: Callable[[str], frozenset[str]],
+    can_reload: Callable[[str], bool] = lambda _name: False,
 ) -> Changes:
     """What turns `old` into `new`.
 
-    `state` yields how a unit runs now, `stopped_with` what the manager stops together with it.
+    `state` yields how a unit runs now, `stopped_with` what the manager stops together with it,
+    `can_reload` whether it can take a new secret without a restart.
     """
-    return _Comparison(old, new, state, stopped_with).changes()
+    return _Comparison(old, new, state, stopped_with, can_reload).changes()
 
 
 class _Comparison:
@@ -122,17 +109,20 @@ class _Comparison:
         new: Mapping[str, Member],
         state: Callable[[str], State],
         stopped_with: Callable[[str], frozenset[str]],
+        can_reload: Callable[[str], bool],
     ) -> None:
         self.old, self.new = old, new
-        self._state, self.stopped_with = state, stopped_with
+        self._state, self.stopped_with, self._can_reload = state, stopped_with, can_reload
         self.why = self._changed()
 
     def changes(self) -> Changes:
         gone = [name for name in self.old if name not in self.new]
         stop = self._closure([*filter(self._stoppable, gone), *self._heavy()])
-        restart = [
+        running = [
             name for name in self.why if name in self.old and name not in stop and self._live(name)
         ]
+        reload = [name for name in running if self._is_reloaded(name)]
+        restart = [name for name in running if name not in reload]
         start = [
             *(name for name in stop if name not in gone and self._is_to_run(name)),
             *(name for name in self.new if name not in stop and self._is_new_to_run(name)),
@@ -146,9 +136,11 @@ class _Comparison:
             stop=tuple(reversed(self._ordered(stop))),
             networks=tuple(dict.fromkeys(self._networks())),
             restart=tuple(self._ordered(restart)),
+            reload=tuple(self._ordered(reload)),
             start=tuple(self._ordered(dict.fromkeys(start))),
+            held=tuple(self._held(start)),
             gone=tuple(gone),
-            why={name: reasons[name] for name in sorted({*stop, *restart, *start, *gone})},
+            why={name: reasons[name] for name in sorted({*stop, *running, *start, *gone})},
             warnings=tuple(self._warnings()),
         )
 
@@ -159,33 +151,51 @@ class _Comparison:
             before = self.old.get(name)
             if before is None:
                 why[name] = "new"
-            elif before.print != member.print and not self._only_warned(name):
-                why[name] = self._reason(before, member)
+            elif not member.is_as(before) and not self._only_warned(name):
+                why[name] = member.reason(before)
         while more := dict(self._passed_on(why)):
             why |= more
         return why
 
-    def _reason(self, before: Member, after: Member) -> str:
-        if before.unit.normal != after.unit.normal:
-            return f"{after.unit.source} changed"
-        return "a file or a secret that it reads changed"
-
     def _passed_on(self, why: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-        for name, member in self.new.items():
-            if name in why or name not in self.old:
-                continue
-            for other in member.unit.depends:
-                if other in why and other in self.old and self._passes_on(other):
-                    yield name, f"uses {other}, which changed"
-                    break
+        for name in self.new:
+            if name not in why and name in self.old:
+                changed = self._changed_dependency(name, why)
+                if changed:
+                    yield name, f"uses {self.new[changed].unit.source}, which changed"
+
+    def _changed_dependency(self, name: str, why: Mapping[str, str]) -> str:
+        """A unit that `name` depends on in such a way that its change is one of `name`."""
+        for other in self.new[name].unit.depends:
+            if other in why and other in self.old and self._passes_on(other):
+                return other
+        return ""
 
     def _passes_on(self, name: str) -> bool:
         unit = self.new[name].unit
         return unit.kind in _PASSED_ON or self._renamed(name)
 
     def _only_warned(self, name: str) -> bool:
-        """A volume keeps its data and with it its definition, unless it is another volume."""
+        """A volume keeps its data and with it its definition, unless it is another volume; and a
+        unit may ask to be left alone when a secret is bound elsewhere.
+        """
+        if self._only_secrets(name) and self.new[name].rebinding == "none":
+            return True
         return self.new[name].unit.kind == "volume" and not self._renamed(name)
+
+    def _only_secrets(self, name: str) -> bool:
+        return self.new[name].differs_in_secrets_only(self.old[name])
+
+    def _is_reloaded(self, name: str) -> bool:
+        """Whether only a secret changed, and the unit takes that by a reload."""
+        return (
+            self._only_secrets(name)
+            and not self._changed_dependency(name, self.why)
+            and self.new[name].rebinding == "reload"
+            and self._state(name).active == "active"
+            and self._can_reload(name)
+            and "\nUser=" not in self.new[name].unit.normal  # its hook has to run as that user
+        )
 
     def _renamed(self, name: str) -> bool:
         before, after = self.old.get(name), self.new.get(name)
@@ -250,7 +260,11 @@ class _Comparison:
     def _warnings(self) -> Iterable[str]:
         for name, member in self.new.items():
             before = self.old.get(name)
-            if before and before.print != member.print and self._only_warned(name):
+            if before is None or member.is_as(before) or not self._only_warned(name):
+                continue
+            if member.unit.kind != "volume":
+                yield f"{name}: {member.reason(before)}: from its next start on"
+            else:
                 yield (
                     f"{member.unit.source}: the volume {member.unit.resource} exists and keeps its"
                     " options; only removing it (with its data) would apply the new ones"
@@ -258,6 +272,14 @@ class _Comparison:
 
     def _live(self, name: str) -> bool:
         return self._state(name).live and not self._finished(name)
+
+    def _held(self, start: Iterable[str]) -> Iterable[str]:
+        """Members of pods that start, which were stopped; a pod's unit wants all of them."""
+        begun = set(start)
+        for name, member in self.old.items():
+            stays = name in self.new and name not in begun and member.unit.pod in begun
+            if stays and not self._state(name).live:
+                yield name
 
     def _stoppable(self, name: str) -> bool:
         return self._state(name).stoppable

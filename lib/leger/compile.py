@@ -19,6 +19,7 @@ from leger import (
     hooks,
     hostfolders,
     kube,
+    member,
     messages,
     plain,
     precheck,
@@ -245,6 +246,18 @@ class Compiler:
     def _plain_units(self) -> None:
         for found in self.inside.plain.values():
             self.units += found.units.values()
+        reading = {
+            name: inputs
+            for deployment, found in self.inside.plain.items()
+            for name, inputs in member.with_dropins(
+                [unit for unit in self.units if unit.deployment == deployment],
+                found.dropins,
+                found.places,
+            ).items()
+        }
+        self.units = [
+            replace(unit, inputs=reading.get(unit.name, unit.inputs)) for unit in self.units
+        ]
 
     def _secrets(self, source: Source) -> None:
         item = self.prepared[source.deployment]

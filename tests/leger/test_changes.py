@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from leger.changes import HELPERS, Changes, Member, compare, members
+from leger.changes import HELPERS, Changes, compare, members
+from leger.member import Member
 from leger.model import Binding, Built, Tree, Unit
 from leger.systemd import State
 
@@ -62,7 +63,7 @@ def test_a_changed_unit_is_restarted_in_place() -> None:
     found = changed(built(unit("a.service")), built(unit("a.service", normal="2")))
     assert found.restart == ("a.service",)
     assert (found.stop, found.start) == ((), ())
-    assert found.why == {"a.service": "a.service.container changed"}
+    assert found.why == {"a.service": "a.service.container makes another unit"}
 
 
 def test_a_changed_file_that_a_unit_reads_restarts_it() -> None:
@@ -260,7 +261,7 @@ def test_every_switch_keeps_the_promises(
         assert states[name].stoppable
         assert (name in found.start) == (name not in found.gone and states[name].live)
     for name in before.keys() & after.keys() - touched:
-        if before[name].print == after[name].print:
+        if before[name].is_as(after[name]):
             continue
         kept = states[name].active in ("inactive",) or states[name] == DONE
         assert kept or after[name].unit.kind == "volume" or states[name] == ABSENT
@@ -285,3 +286,96 @@ def test_a_member_is_told_apart_by_text_inputs_and_secrets_only() -> None:
     a, b = members([here])["a.service"], members([moved])["a.service"]
     assert isinstance(a, Member)
     assert a == b
+
+
+def test_the_reason_names_the_files_and_the_secrets() -> None:
+    reader = unit("a.service", source="a.container", inputs=("conf", "page"))
+    files = {"a.container": (0o644, "1"), "conf/x": (0o644, "1"), "page": (0o644, "1")}
+    token = Binding("token", "prod/token", units=("a.service",))
+    old = built(reader, files=files, bindings=(token,))
+
+    def why(new: Built) -> str:
+        return changed(old, new).why["a.service"]
+
+    def again(**more: object) -> Built:
+        return built(reader, **({"files": files, "bindings": (token,)} | more))  # type: ignore[arg-type]
+
+    assert why(again(files=files | {"conf/x": (0o755, "1")})) == "conf/x changed"
+    assert why(again(files=files | {"conf/new": (0o644, "1")})) == "conf/new was added"
+    assert (
+        why(again(bindings=(replace(token, legerd="prod/other", version=3),)))
+        == "secret token is bound to prod/other:3"
+    )
+    assert why(again(bindings=())) == "secret token is not needed any more"
+    text = built(
+        replace(reader, normal="2"), files=files | {"a.container": (0o644, "2")}, bindings=(token,)
+    )
+    assert why(text) == "a.container changed"
+    many = files | {f"conf/{number}": (0o644, "1") for number in range(5)}
+    assert why(again(files=many)) == (
+        "conf/0 was added; conf/1 was added; conf/2 was added; and 2 more"
+    )
+
+
+def test_the_reason_names_the_drop_in_that_changed() -> None:
+    files = {"a.container": (0o644, "1"), "a.container.d/x.conf": (0o644, "1")}
+    one = unit("a.service", source="a.container")
+    new = built(replace(one, normal="2"), files=files | {"a.container.d/x.conf": (0o644, "2")})
+    assert changed(built(one, files=files), new).why == {
+        "a.service": "a.container.d/x.conf changed"
+    }
+
+
+def test_what_uses_a_changed_network_says_which() -> None:
+    network = unit("n-network.service", "network", source="n.network")
+    user = unit("a.service", depends=("n-network.service",))
+    found = changed(built(network, user), built(replace(network, normal="2"), user))
+    assert found.why["a.service"] == "uses n.network, which changed"
+
+
+def test_a_secret_alone_means_what_the_deployment_says_it_means() -> None:
+    one = unit("a.service")
+    token = Binding("token", "prod/token", units=("a.service",))
+    old = built(one, bindings=(token,))
+
+    def found(says: str, can_reload: bool = True, state: State = RUNNING) -> Changes:
+        other = replace(token, legerd="prod/other")
+        new = replace(built(one, bindings=(other,)), on_secret_change=says)
+        return compare(
+            members([old]),
+            members([new]),
+            lambda _name: state,
+            lambda _name: frozenset(),
+            lambda _name: can_reload,
+        )
+
+    assert found("restart").restart == ("a.service",)
+    assert found("reload").reload == ("a.service",)
+    assert found("reload").restart == ()
+    assert found("reload", can_reload=False).restart == ("a.service",)
+    assert found("reload", state=FAILED).restart == ("a.service",)
+    assert found("none").why == {}
+    assert "a.service: secret token is bound to prod/other" in found("none").warnings[0]
+
+
+def test_a_secret_of_one_instance_restarts_that_instance() -> None:
+    template = unit("m@.service", instances=("m@a.service", "m@b.service"))
+    token = Binding("db-a", "web/db-a", units=("m@a.service",))
+    old = built(template, bindings=(token,))
+    new = built(template, bindings=(replace(token, version=2),))
+    assert changed(old, new).restart == ("m@a.service",)
+
+
+def test_a_member_that_was_stopped_is_held_when_its_pod_starts() -> None:
+    """A pod's unit wants all of its members."""
+    pod = unit("p-pod.service", "pod")
+    one = unit("m1.service", depends=("p-pod.service",), pod="p-pod.service")
+    two = unit("m2.service", depends=("p-pod.service",), pod="p-pod.service")
+    found = changed(
+        built(pod, one, two),
+        built(replace(pod, normal="2"), one, two),
+        {"m2.service": STOPPED},
+        also={"p-pod.service": {"m1.service", "m2.service"}},
+    )
+    assert found.start == ("p-pod.service", "m1.service")
+    assert found.held == ("m2.service",)

@@ -48,7 +48,7 @@ def test_every_kind_gives_its_unit(everything):
 
 def test_a_unit_knows_what_it_reads_and_needs(everything):
     web = built(everything).units["web.service"]
-    assert web.inputs == ("web/conf", "web/page.html", "web/web.env")
+    assert web.inputs == ("web.service.d/restart.conf", "web/conf", "web/page.html", "web/web.env")
     assert web.depends == ("front-pod.service", "store-volume.service")
     assert (web.pod, web.resource, web.wanted) == ("front-pod.service", "systemd-web", True)
     assert built(everything).units["app.service"].inputs == ("app.yaml",)

@@ -1,0 +1,42 @@
+"""What a switch would do on this host: two sets, compared with what the manager says runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from leger import changes
+from leger.changes import Changes
+from leger.model import Compiled
+from leger.systemd import Manager, State, settled_states
+
+
+def decide(
+    manager: Manager, old: Compiled, new: Compiled, running: Mapping[str, bool] | None = None
+) -> Changes:
+    """What turns `old`, as it runs now, into `new`; changes nothing.
+
+    `running` are units that count as running although they do not: they did before a switch that
+    went wrong.
+    """
+    both = [*old.deployments.values(), *new.deployments.values()]
+    templates = {name for built in both for name in built.units if changes.is_template(name)}
+    loaded = manager.instances(sorted(templates))
+    before = changes.members(old.deployments.values(), loaded)
+    after = changes.members(new.deployments.values(), loaded)
+    known = settled_states(manager, [*before, *after])
+    with_it: dict[str, frozenset[str]] = {}
+
+    def state(name: str) -> State:
+        if name not in known:
+            known.update({name: State()} | settled_states(manager, [name]))
+        found = known[name]
+        if (running or {}).get(name) and not found.live:
+            return State(found.load, "failed", found.sub)
+        return found
+
+    def stopped_with(name: str) -> frozenset[str]:
+        if name not in with_it:
+            with_it[name] = manager.stopped_with(name)
+        return with_it[name]
+
+    return changes.compare(before, after, state, stopped_with, manager.can_reload)
