@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from leger import checks_health as health
 from leger import checks_names as names
 from leger import checks_secrets as secrets
 from leger import ports, unitfile, units
@@ -101,6 +102,7 @@ CHECKS: tuple[Check, ...] = (
     names.resources_of_one_name,
     secrets.secrets_of_two_values,
     secrets.secrets_without_cgroups,
+    health.health_labels,
     owners_changed,
     cycles,
     ports_that_collide,

@@ -7,6 +7,7 @@ generation that belongs there, so that a reset /etc is noticed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -25,6 +26,7 @@ from leger.scope import Scope
 
 FORMAT = 1
 MAX_BYTES = 256 << 20
+_KEYS = ("number", "scope", "created", "who", "why", "digest", "bad", "images")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Current:
 class Generation:
     """One manifest: who switched to what and why; `bad` is the reason it was given up.
 
-    `created` is Unix time in seconds; `definitions` holds each deployment's YAML as it was used.
+    `created` is Unix time in seconds; `definitions` holds each deployment's YAML as it was used,
+    `images` the id that each image had which its units name.
     """
 
     number: int
@@ -78,6 +81,7 @@ class Generation:
     why: str = ""
     digest: str = ""
     bad: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def point(self) -> Point:
@@ -134,6 +138,18 @@ def numbers(scope: Scope) -> list[int]:
     """The generations that are kept, oldest first."""
     names = (path.name.removesuffix(".json") for path in scope.manifests.glob("*.json"))
     return sorted(int(name) for name in names if name.isdigit())
+
+
+def good_before(scope: Scope, number: int) -> int:
+    """The last generation before `number` that was not given up; 0 if there is none.
+
+    One that cannot be read is no way back either.
+    """
+    for other in reversed(numbers(scope)):
+        with contextlib.suppress(LegerError):
+            if other < number and not load(scope, other).bad:
+                return other
+    return 0
 
 
 def next_number(scope: Scope) -> int:
@@ -222,10 +238,7 @@ def forget(scope: Scope, number: int) -> None:
 def _raw(generation: Generation) -> dict[str, object]:
     return {
         "format": FORMAT,
-        **{
-            key: getattr(generation, key)
-            for key in ("number", "scope", "created", "who", "why", "digest", "bad")
-        },
+        **{key: getattr(generation, key) for key in _KEYS},
         "deployments": {
             name: _raw_built(built) | {"definition": generation.definitions.get(name, "")}
             for name, built in generation.compiled.deployments.items()
@@ -270,7 +283,7 @@ def _parse(raw: Any, decoded: plan.Plan) -> Generation:
     return Generation(
         compiled=compiled,
         definitions={name: item["definition"] for name, item in deployments.items()},
-        **{key: raw[key] for key in ("number", "scope", "created", "who", "why", "digest", "bad")},
+        **{key: raw[key] for key in _KEYS if key in raw},
     )
 
 

@@ -1,12 +1,14 @@
-"""Whether what was started came up and stays up: by its start job's result and a quiet time."""
+"""Whether what was started came up and stays up: its start job, its health, and a quiet time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from leger import health
 from leger.errors import LegerError
+from leger.health import Probe
 from leger.systemd import Manager, State, problems, settled_states
 
 _POLL = 0.5
@@ -23,53 +25,100 @@ class InterruptedSwitchError(LegerError):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """`bad` maps each unit that is not well to what happened; empty: the generation is good."""
+class Progress:
+    """How far it is: `done` of `total` units, and those that are waited for.
 
-    bad: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return "; ".join(f"{name} {reason}" for name, reason in self.bad.items())
-
-
-def start(
-    manager: Manager, jobs: Sequence[tuple[str, str]], *, timeout: float, quiet: float
-) -> Verdict:
-    """Run the jobs, `timeout` seconds at most, and watch their units for `quiet` seconds.
-
-    Raises InterruptedSwitchError when the manager is stopping.
+    `what` is "start", "health" or "quiet".
     """
-    names = [name for _, name in jobs]
-    manager.reset_failed(names)
-    results = manager.run(jobs, timeout)
-    bad = {name: _WORDS.get(result, result) for name, result in problems(results).items()}
-    if not bad:
-        came_up = [name for name in names if results[name] == "done"]
-        bad = watch(manager, came_up, quiet)
-    if bad:
-        refuse_when_stopping(manager)
-    return Verdict(bad)
+
+    what: str
+    done: int
+    total: int
+    waiting: tuple[str, ...] = ()
 
 
-def watch(manager: Manager, names: Collection[str], quiet: float) -> dict[str, str]:
-    """The units among `names` that fail or are restarted by the manager within `quiet` seconds."""
-    before = {name: manager.restarts(name) for name in names}
-    end = time.monotonic() + quiet
-    while True:
-        bad = {
-            name: reason
-            for name, state in settled_states(manager, names).items()
-            if (reason := _unwell(state))
+Tell = Callable[[Progress], None]
+
+
+def untold(_progress: Progress) -> None:
+    """Where nobody looks."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How units are judged: `probes` by unit, `timeout` for a start, `quiet` after it (seconds)."""
+
+    manager: Manager
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    timeout: float = 60.0
+    quiet: float = 5.0
+
+    def start(
+        self, jobs: Sequence[tuple[str, str]], also: Collection[str] = (), tell: Tell = untold
+    ) -> dict[str, str]:
+        """Run the jobs, and watch their units and those in `also` until they are known to be well.
+
+        Which are not, with the reason; empty if all are. Raises InterruptedSwitchError when the
+        manager is stopping.
+        """
+        names = [name for verb, name in jobs if verb != "stop"]
+        before = self._restarts(jobs, also)
+        self.manager.reset_failed(names)
+        total = len(jobs)
+
+        def waiting(left: Collection[str]) -> None:
+            tell(Progress("start", total - len(left), total, tuple(sorted(left))))
+
+        results = self.manager.run(jobs, self.timeout, waiting)
+        bad = {name: _WORDS.get(result, result) for name, result in problems(results).items()}
+        if not bad:
+            came_up = [name for name in names if results[name] == "done"]
+            bad = self.stay({name: before[name] for name in (*came_up, *also)}, tell)
+        if bad:
+            refuse_when_stopping(self.manager)
+        return bad
+
+    def stay(self, before: Mapping[str, int], tell: Tell = untold) -> dict[str, str]:
+        """Watch units until their probes are content and the quiet time after that is over.
+
+        `before` says how often the manager had restarted each. Returns those that are not well.
+        """
+        poll = health.Poll({name: self.probes[name] for name in before if name in self.probes})
+        end: float | None = None
+        while True:
+            bad = self._unwell(before) or poll.failed()
+            if bad:
+                return bad
+            if poll.waiting:
+                poll.ask()
+            elif end is None:
+                end = time.monotonic() + self.quiet
+            elif time.monotonic() >= end:
+                return {}
+            what = "health" if poll.waiting else "quiet"
+            done = len(before) - len(poll.waiting)
+            tell(Progress(what, done, len(before), tuple(sorted(poll.waiting))))
+            left = _POLL if end is None else end - time.monotonic()
+            time.sleep(max(0.0, min(_POLL, left)))
+
+    def _restarts(self, jobs: Sequence[tuple[str, str]], also: Collection[str]) -> dict[str, int]:
+        """How often each was restarted before; a start from nothing begins to count anew."""
+        states = self.manager.states([*(name for _, name in jobs), *also])
+        kept = {name for verb, name in jobs if verb != "restart"} | set(also)
+        return {
+            name: self.manager.restarts(name) if name in kept and state.active == "active" else 0
+            for name, state in states.items()
         }
-        bad |= {
-            name: "ended soon after its start and was restarted"
-            for name in names
-            if name not in bad and manager.restarts(name) > before[name]
-        }
-        left = end - time.monotonic()
-        if bad or left <= 0:
-            return bad
-        time.sleep(min(_POLL, left))
+
+    def _unwell(self, before: Mapping[str, int]) -> dict[str, str]:
+        bad = {}
+        for name, state in settled_states(self.manager, before).items():
+            reason = _reason(state, probed=name in self.probes)
+            if not reason and self.manager.restarts(name) > before[name]:
+                reason = "ended soon after its start and was restarted"
+            if reason:
+                bad[name] = reason
+        return bad
 
 
 def refuse_when_stopping(manager: Manager) -> None:
@@ -80,9 +129,12 @@ def refuse_when_stopping(manager: Manager) -> None:
         )
 
 
-def _unwell(state: State) -> str:
+def _reason(state: State, *, probed: bool) -> str:
+    """Why a unit that came up is not well; one that ended with success and has no probe is."""
     if state.active == "failed":
         return "failed soon after its start"
     if state.sub == "auto-restart":
         return "ended soon after its start and is restarted"
+    if probed and state.active == "inactive":
+        return "ended soon after its start, and has a health check"
     return ""

@@ -1,4 +1,4 @@
-"""A deployment that has become faulty (another podman, say) stays as it was deployed."""
+"""Two compiled sets as one: some deployments as they were, the others as they have become."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from leger.model import Compiled
 
 
 def keep(old: Compiled, new: Compiled, names: Collection[str]) -> Compiled:
-    """`new`, in which the deployments `names` are as in `old`, without their faults."""
+    """`new`, in which the deployments `names` are as in `old`, without their faults.
+
+    One that `old` does not have is not there.
+    """
+    kept = {name: built for name, built in old.deployments.items() if name in names}
+    others = {name: built for name, built in new.deployments.items() if name not in names}
     return replace(
         new,
-        deployments=dict(
-            sorted({**new.deployments, **{name: old.deployments[name] for name in names}}.items())
-        ),
+        deployments=dict(sorted({**others, **kept}.items())),
         files=_others(new.files, names)
         | {path: file for path, file in old.files.items() if file["deployment"] in names},
         links=_links(new, names, of_them=False) | _links(old, names, of_them=True),

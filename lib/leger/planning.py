@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from leger_generator.identity import is_same
 
 from leger import author as authors
-from leger import bindings, deployed, generation, keeping, quadlet, switch
+from leger import bindings, comparing, deployed, generation, keeping, quadlet
 from leger.changes import Changes
 from leger.deployed import Deployed
 from leger.deployment import Deployment, Target, definitions, dump, is_defined_elsewhere, load
@@ -128,7 +128,7 @@ def between(
         new=new,
         definitions=definitions,
         moves=_moves(now.old.compiled if now.old else generation.EMPTY, new),
-        changes=switch.decide(host.manager, comparable, new),
+        changes=comparing.decide(host.manager, comparable, new),
         step=step,
         altered=dict(now.altered),
         warnings=new.warnings,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 
-from leger import changes, emitted, generation, judge, switch
+from leger import changes, comparing, emitted, generation, health, judge, switch
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
 from leger.model import Compiled
@@ -27,8 +27,16 @@ _BUSY = ("activating", "deactivating", "reloading", "refreshing")
 def mend(host: Host) -> list[str]:
     """Take up an interrupted switch and restore units.json; says what was done, line by line.
 
-    Raises NotHealthyError after going back, InterruptedSwitchError when the system shuts down.
+    That something of it went back is one of the lines: whoever calls this has other things to do.
+    Raises InterruptedSwitchError when the system shuts down.
     """
+    try:
+        return _mend(host)
+    except switch.NotHealthyError as error:
+        return [f"warning: {error}"]
+
+
+def _mend(host: Host) -> list[str]:
     if host.scope.switch.exists():
         return [switch.recover(host)]
     done = _restore_units(host.scope)
@@ -42,10 +50,11 @@ def mend(host: Host) -> list[str]:
 def settle(host: Host, timeout: float = 300.0) -> list[str]:
     """All of it, as leger-settle.service does late in the boot; says what was done.
 
-    Waits at most `timeout` seconds for the boot's own jobs before it judges.
+    Waits at most `timeout` seconds for the boot's own jobs before it judges. Raises
+    NotHealthyError after going back, InterruptedSwitchError when the system shuts down.
     """
     judge.refuse_when_stopping(host.manager)
-    done = mend(host)
+    done = _mend(host)
     current = generation.load_current(host.scope)
     if current is None:
         return done
@@ -94,9 +103,10 @@ def _catch_up(host: Host, current: Generation) -> list[str]:
     """
     manager = host.manager
     note = emitted.point(host.scope)
-    planned = switch.decide(manager, _loaded(host, note, current), current.compiled)
-    jobs = [("restart", name) for name in planned.restart]
+    planned = comparing.decide(manager, _loaded(host, note, current), current.compiled)
+    jobs = [("restart", name) for name in (*planned.restart, *planned.reload)]
     jobs += [("start", name) for name in planned.start]
+    jobs += [("stop", name) for name in planned.held]
     if note == current.point and not jobs:
         return []
     manager.run([("stop", name) for name in planned.stop], switch.STOP_SECONDS)
@@ -145,10 +155,14 @@ def _judge(host: Host, current: Generation, timeout: float) -> list[str]:
     bad = {name: "is failed" for name, state in states.items() if state.active == "failed"}
     if not bad:
         came_up = [name for name, state in states.items() if state.active == "active"]
-        bad = judge.watch(host.manager, came_up, 5.0)
+        probes = health.probes(current.compiled, came_up)
+        before = {name: host.manager.restarts(name) for name in came_up}
+        bad = judge.Watch(host.manager, probes).stay(before)
     if bad:
         judge.refuse_when_stopping(host.manager)
-        _go_back(host, current, judge.Verdict(bad))
+        _go_back(host, current, bad)
+    if current.bad:
+        replace(current, bad="").save_manifest(host.scope)
     switch.confirm(host.scope, current.point)
     return [f"generation {current.number} is confirmed"]
 
@@ -166,20 +180,15 @@ def _quiet_states(host: Host, names: list[str], timeout: float) -> dict[str, Sta
         time.sleep(1)
 
 
-def _go_back(host: Host, current: Generation, verdict: judge.Verdict) -> None:
-    before = max(_good_before(host.scope, current.number), default=0)
+def _go_back(host: Host, current: Generation, bad: Mapping[str, str]) -> None:
+    before = generation.good_before(host.scope, current.number)
     origin = generation.load(host.scope, before).point if before else Point()
     states = host.manager.states(_own(current))
     todo = Switch(
         origin=origin,
         target=current.point,
+        base=origin,
         boot="",
         run={name: state.live for name, state in states.items()},
     )
-    switch.go_back(host, todo, verdict)
-
-
-def _good_before(scope: Scope, number: int) -> Iterator[int]:
-    for other in generation.numbers(scope):
-        if other < number and not generation.load(scope, other).bad:
-            yield other
+    switch.go_back(host, todo, bad)

@@ -2,8 +2,10 @@
 
 The order: data/NAME, images → the generation's files, durable → switch.json → stop under the old
 definitions → units.json replaced (the commit point) → `current`, the host's own files → reload →
-restart and start → quiet time → confirmed, or back to the units of before as a new generation.
-Killed before the commit point, `recover` starts again what was stopped; after it, it goes on.
+restart and start → health and quiet time → confirmed. The deployments whose units are not well go
+back, with those that they refer to or that refer to them, as a new generation by the same steps;
+the others stay (`leger.goback`). Killed before the commit point, `recover` starts again what was
+stopped; after it, and on the way back, it goes on.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from leger import (
     data,
     disk,
     generation,
+    goback,
+    health,
     images,
     journal,
     judge,
     podman,
+    refresh,
     removal,
     switchfile,
 )
@@ -31,24 +36,37 @@ from leger.errors import LegerError
 from leger.generation import EMPTY, Current, Generation, Point
 from leger.model import Compiled, Unit
 from leger.scope import Scope
-from leger.switchfile import Switch
-from leger.systemd import Manager, State, problems, settled_states
+from leger.switchfile import Returned, Switch
+from leger.systemd import Manager, State, problems
 
 Report = Callable[[str], None]
 STOP_SECONDS = 300.0
 
 
 class NotHealthyError(LegerError):
-    """What was switched to did not come up; the units of before run again."""
+    """Units that were switched to did not come up or did not stay up.
+
+    `returned` are the deployments that run as before again, and the commits they went back from.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", returned: tuple[Returned, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.returned = returned
 
 
 @dataclass(frozen=True)
 class Host:
-    """What a switch acts on: the scope's files, its manager, and where progress is told."""
+    """What a switch acts on: the scope's files, its manager, and where progress is told.
+
+    `report` takes a line for each step, `progress` what is waited for, about once a second.
+    """
 
     scope: Scope
     manager: Manager
     report: Report
+    progress: judge.Tell = judge.untold
 
 
 @dataclass(frozen=True)
@@ -56,47 +74,17 @@ class Step:
     """What goes with a switch besides units.
 
     `definitions` are the deployments.d files to write (None: to remove), `adopt` the host's own
-    quadlets to take away, `restore` those to bring back. `timeout` is how long a start may take,
+    quadlets to take away, `restore` those to bring back, `refused` the commits that are not to be
+    deployed again. `timeout` is how long a start may take,
     `quiet` how long it must then stay up, in seconds.
     """
 
     definitions: Mapping[str, str | None] = field(default_factory=dict)
     adopt: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
+    refused: tuple[Returned, ...] = ()
     timeout: float = 60.0
     quiet: float = 5.0
-
-
-def decide(
-    manager: Manager, old: Compiled, new: Compiled, running: Mapping[str, bool] | None = None
-) -> Changes:
-    """What turns `old`, as it runs now, into `new`; changes nothing.
-
-    `running` are units that count as running although they do not: they did before a switch that
-    went wrong.
-    """
-    both = [*old.deployments.values(), *new.deployments.values()]
-    templates = {name for built in both for name in built.units if changes.is_template(name)}
-    loaded = manager.instances(sorted(templates))
-    before = changes.members(old.deployments.values(), loaded)
-    after = changes.members(new.deployments.values(), loaded)
-    known = settled_states(manager, [*before, *after])
-    with_it: dict[str, frozenset[str]] = {}
-
-    def state(name: str) -> State:
-        if name not in known:
-            known.update({name: State()} | settled_states(manager, [name]))
-        found = known[name]
-        if (running or {}).get(name) and not found.live:
-            return State(found.load, "failed", found.sub)
-        return found
-
-    def stopped_with(name: str) -> frozenset[str]:
-        if name not in with_it:
-            with_it[name] = manager.stopped_with(name)
-        return with_it[name]
-
-    return changes.compare(before, after, state, stopped_with)
 
 
 def switch(
@@ -109,25 +97,30 @@ def switch(
     """
     _provide_data(host.scope, old, new.compiled)
     images.provide(_touched(new.compiled, planned), host.report)
+    before, compiled = old.compiled if old else EMPTY, new.compiled
     saved = new.save(host.scope)
     todo = Switch(
         origin=old.point if old else Point(),
         target=saved.point,
+        base=old.point if old else Point(),
         boot=switchfile.boot_id(),
         stop=planned.stop,
         networks=planned.networks,
         restart=planned.restart,
+        reload=planned.reload,
         start=planned.start,
+        held=planned.held,
         gone=planned.gone,
         run=_to_run(host.manager, planned),
-        secrets=removal.unbound(old.compiled if old else EMPTY, new.compiled),
-        images=removal.unbuilt(old.compiled if old else EMPTY, new.compiled),
+        secrets=removal.unbound(before, compiled),
+        images=removal.unbuilt(before, compiled),
         adopt=step.adopt,
         restore=step.restore,
         definitions=step.definitions,
         previous=_previous(host.scope, step.definitions),
         timeout=step.timeout,
         quiet=step.quiet,
+        refused=step.refused,
     )
     with _unbroken():
         _to_commit(host, todo)
@@ -144,15 +137,58 @@ def recover(host: Host) -> str:
     if committed is None:
         committed = _restore_side(host.scope, todo)
     with _unbroken():
-        if committed:
-            finish(host, todo)
-            return f"finished the interrupted switch to generation {todo.target.generation}"
-        _undo(host, todo)
-    return f"took back the interrupted switch to generation {todo.target.generation}"
+        if not committed and not todo.returned:
+            _undo(host, todo)
+            return f"took back the interrupted switch to generation {todo.target.generation}"
+        if not committed:  # the way back is not taken back
+            todo = replace(todo, boot=switchfile.boot_id())
+            _to_commit(host, todo)
+        finish(host, todo)
+    return f"finished the interrupted switch to generation {todo.target.generation}"
 
 
 def finish(host: Host, todo: Switch) -> None:
-    """All that follows the commit point; may be done again after it was interrupted."""
+    """All that follows the commit point; may be done again after it was interrupted.
+
+    Raises NotHealthyError when something went back or could not.
+    """
+    while bad := _carry_out(host, todo):
+        todo = _go_on(host, todo, bad)
+    removal.tidy(todo.secrets, todo.images)
+    if todo.lost:
+        switchfile.remove(host.scope)
+    else:
+        confirm(host.scope, todo.target)
+    if todo.bad:
+        hint = f"journalctl -b -u {next(iter(todo.bad))}"
+        raise NotHealthyError(goback.told(todo), hint=hint, returned=todo.returned)
+
+
+def go_back(host: Host, todo: Switch, bad: Mapping[str, str]) -> None:
+    """Return to what was before `todo` because of `bad` (unit -> reason).
+
+    Raises NotHealthyError when that is done.
+    """
+    with _unbroken():
+        finish(host, _go_on(host, todo, bad))
+
+
+def _go_on(host: Host, todo: Switch, bad: Mapping[str, str]) -> Switch:
+    """Commit the switch that takes back what is not well; what remains to be done then."""
+    following = goback.prepare(host.scope, host.manager, todo, bad)
+    for name, reason in bad.items():
+        host.report(f"{name} {reason}")
+    if following.target == todo.target:
+        following.save(host.scope)
+    else:
+        names = [item.deployment for item in following.returned]
+        host.report(f"going back to generation {todo.base.generation}: {', '.join(names)}")
+        _to_commit(host, following)
+    return following
+
+
+def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
+    """Bring up what units.json holds now; which units are not well, with the reason."""
     scope, manager = host.scope, host.manager
     Current(todo.target, confirmed=False).write(scope)
     adoption.take(scope, todo.adopt)
@@ -160,22 +196,21 @@ def finish(host: Host, todo: Switch) -> None:
     _write_definitions(scope, todo.definitions)
     manager.reload()
     manager.reset_failed(todo.gone)
-    jobs = _jobs(manager, todo)
+    compiled = generation.load(scope, todo.target.generation).compiled
+    jobs = todo.jobs(switchfile.boot_id())
     for verb, name in jobs:
         host.report(f"{verb} {name}")
-    verdict = judge.start(manager, jobs, timeout=todo.timeout, quiet=todo.quiet)
-    ours = _units(generation.load(scope, todo.target.generation).compiled)
-    bad = {
-        name: _explained(scope, name, reason)
-        for name, reason in verdict.bad.items()
-        if name in ours
-    }
-    for name in verdict.bad.keys() - bad.keys():
-        host.report(f"warning: {name} {verdict.bad[name]}; it does not belong to Leger")
-    if bad:
-        go_back(host, todo, judge.Verdict(bad))
-    removal.tidy(todo.secrets, todo.images)
-    confirm(scope, todo.target)
+    unrefreshed = refresh.secrets(scope, compiled, todo.reload)
+    probes = health.probes(compiled, goback.started(todo))
+    watch = judge.Watch(manager, probes, timeout=todo.timeout, quiet=todo.quiet)
+    verdict = watch.start(jobs, todo.watch, host.progress)
+    bad = {}
+    for name, reason in (verdict | unrefreshed).items():
+        if goback.owner(compiled, name):
+            bad[name] = _explained(scope, name, reason)
+        else:
+            host.report(f"warning: {name} {reason}; it does not belong to Leger")
+    return bad
 
 
 def _explained(scope: Scope, name: str, reason: str) -> str:
@@ -187,53 +222,6 @@ def confirm(scope: Scope, point: Point) -> None:
     """Mark the current generation as seen healthy; the switch is over."""
     Current(point, confirmed=True).write(scope)
     switchfile.remove(scope)
-
-
-def go_back(host: Host, todo: Switch, verdict: judge.Verdict) -> None:
-    """Return to the units before `todo`, as a new generation. Always raises NotHealthyError."""
-    scope = host.scope
-    failed = generation.load(scope, todo.target.generation)
-    replace(failed, bad=str(verdict)).save_manifest(scope)
-    hint = f"journalctl -b -u {next(iter(verdict.bad))}"
-    if todo.back:
-        switchfile.remove(scope)
-        raise NotHealthyError(
-            f"generation {failed.number}, which was to bring back what ran before: {verdict}",
-            hint=hint,
-        )
-    origin = _load_or_empty(scope, todo.origin)
-    host.report(f"{verdict}; going back to the units of generation {origin.number}")
-    target = replace(
-        generation.new(scope, origin.compiled, origin.definitions, f"back from {failed.number}"),
-        who=failed.who,
-    )
-    planned = decide(host.manager, failed.compiled, origin.compiled, todo.run)
-    saved = target.save(scope)
-    back = Switch(
-        origin=failed.point,
-        target=saved.point,
-        boot=switchfile.boot_id(),
-        stop=planned.stop,
-        networks=planned.networks,
-        restart=planned.restart,
-        start=_resumed(host.manager, planned, todo.run, origin.compiled),
-        gone=planned.gone,
-        run=todo.run,
-        secrets=removal.unbound(failed.compiled, origin.compiled),
-        images=removal.unbuilt(failed.compiled, origin.compiled),
-        adopt=todo.restore,
-        restore=todo.adopt,
-        definitions=todo.previous,
-        previous=todo.definitions,
-        timeout=todo.timeout,
-        quiet=min(todo.quiet, 1.0),
-        back=True,
-    )
-    _to_commit(host, back)
-    finish(host, back)
-    raise NotHealthyError(
-        f"{verdict}; the units of generation {origin.number} run again", hint=hint
-    )
 
 
 def _to_commit(host: Host, todo: Switch) -> None:
@@ -265,15 +253,6 @@ def _undo(host: Host, todo: Switch) -> None:
     switchfile.remove(host.scope)
     if todo.origin.generation != todo.target.generation:
         generation.forget(host.scope, todo.target.generation)
-
-
-def _jobs(manager: Manager, todo: Switch) -> list[tuple[str, str]]:
-    """What is to be restarted and started; after a reboot, only what the boot did not start."""
-    if todo.boot == switchfile.boot_id():
-        return [("restart", name) for name in todo.restart] + [
-            ("start", name) for name in todo.start
-        ]
-    return [("start", name) for name in (*todo.restart, *todo.start)]
 
 
 def _restore_side(scope: Scope, todo: Switch) -> bool:
@@ -313,23 +292,6 @@ def _to_run(manager: Manager, planned: Changes) -> dict[str, bool]:
     names = [*planned.stop, *planned.restart]
     states = manager.states(names)
     return {name: states.get(name, State()).live for name in names}
-
-
-def _resumed(
-    manager: Manager, planned: Changes, run: Mapping[str, bool], compiled: Compiled
-) -> tuple[str, ...]:
-    """`planned.start` and what ran before the failed switch and does not run now."""
-    known = _units(compiled)
-    names = [name for name, was in run.items() if was and name in known]
-    states = manager.states(names)
-    idle = [name for name in names if not states.get(name, State()).stoppable]
-    return tuple(dict.fromkeys([*planned.start, *(n for n in idle if n not in planned.restart)]))
-
-
-def _load_or_empty(scope: Scope, point: Point) -> Generation:
-    if point.generation == 0:
-        return Generation(0, scope.name, EMPTY)
-    return generation.load(scope, point.generation)
 
 
 def _previous(scope: Scope, names: Iterable[str]) -> dict[str, str | None]:

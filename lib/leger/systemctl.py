@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from leger.systemd import State
 
 _STOPPED_WITH = "RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesStopTo"
+
+
+Tell = Callable[[Collection[str]], None]
+
+
+def untold(_waiting: Collection[str]) -> None:
+    """Where nobody looks."""
 
 
 class Systemctl:
@@ -70,9 +77,15 @@ class Systemctl:
         if wanted:
             self._run("reset-failed", "--", *wanted)
 
-    def run(self, jobs: Sequence[tuple[str, str]], timeout: float) -> dict[str, str]:
-        results = {}
+    def can_reload(self, name: str) -> bool:
+        return self._show(name, "CanReload").strip() == "yes"
+
+    def run(
+        self, jobs: Sequence[tuple[str, str]], timeout: float, tell: Tell = untold
+    ) -> dict[str, str]:
+        results: dict[str, str] = {}
         for verb, name in jobs:
+            tell([other for _, other in jobs if other not in results])
             try:
                 done = self._run(verb, "--", name, timeout=timeout)
             except processes.TimedOutError:

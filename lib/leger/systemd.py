@@ -18,14 +18,19 @@ from typing import Any, Protocol
 
 from leger.errors import LegerError
 from leger.scope import Scope
-from leger.systemctl import Systemctl
+from leger.systemctl import Systemctl, Tell, untold
 
 _NAME = b"org.freedesktop.systemd1"
 _PATH = b"/org/freedesktop/systemd1"
 _MANAGER = b"org.freedesktop.systemd1.Manager"
 _UNIT = b"org.freedesktop.systemd1.Unit"
 _SERVICE = b"org.freedesktop.systemd1.Service"
-_METHODS = {"start": b"StartUnit", "stop": b"StopUnit", "restart": b"RestartUnit"}
+_METHODS = {
+    "start": b"StartUnit",
+    "stop": b"StopUnit",
+    "restart": b"RestartUnit",
+    "reload": b"ReloadUnit",
+}
 _QUEUED_SECONDS = 180.0
 _STOPPED_WITH = (
     b"RequiredBy",
@@ -90,8 +95,15 @@ class Manager(Protocol):
     def reset_failed(self, names: Iterable[str]) -> None:
         """Forget failures and start limits of `names`."""
 
-    def run(self, jobs: Sequence[tuple[str, str]], timeout: float) -> dict[str, str]:
-        """Queue the jobs (start | stop | restart, unit) in order, wait for all, `timeout` seconds.
+    def can_reload(self, name: str) -> bool:
+        """Whether the unit, as it is loaded, has an ExecReload=."""
+
+    def run(
+        self, jobs: Sequence[tuple[str, str]], timeout: float, tell: Tell = untold
+    ) -> dict[str, str]:
+        """Queue the jobs (start | stop | restart | reload, unit) in order, wait for all.
+
+        That is for `timeout` seconds; `tell` gets the units that are waited for, now and then.
 
         The time counts from when the last unit began: one may wait for others, within a limit.
         Maps each unit to its job's result (done, failed, dependency, timeout, canceled, skipped,
@@ -197,7 +209,12 @@ class _Bus:
             with contextlib.suppress(Exception):
                 self._call(b"ResetFailedUnit", b"s", name)
 
-    def run(self, jobs: Sequence[tuple[str, str]], timeout: float) -> dict[str, str]:
+    def can_reload(self, name: str) -> bool:
+        return bool(self._property(name, _UNIT, b"CanReload", b"b"))
+
+    def run(
+        self, jobs: Sequence[tuple[str, str]], timeout: float, tell: Tell = untold
+    ) -> dict[str, str]:
         results: dict[str, str] = {}
         waiting: dict[str, str] = {}
         for verb, name in jobs:
@@ -213,6 +230,7 @@ class _Bus:
             results |= {waiting.pop(job): self._removed.pop(job) for job in done}
             if not waiting or time.monotonic() >= end:
                 return results | dict.fromkeys(waiting.values(), "unfinished")
+            tell(waiting.values())
             if self._is_queued(waiting.values()):
                 end = min(last, time.monotonic() + timeout)
 

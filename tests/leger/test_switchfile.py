@@ -11,18 +11,17 @@ from leger import switchfile
 from leger.errors import LegerError
 from leger.generation import Point
 from leger.scope import Scope
-from leger.switchfile import Switch
+from leger.switchfile import Returned, Switch
 
 NAMES = st.lists(st.text(min_size=1, max_size=8)).map(tuple)
 OLD, NEW = Point(1, "aa"), Point(2, "bb")
 
 
-@given(names=NAMES, run=st.dictionaries(st.text(), st.booleans()), back=st.booleans())
+@given(names=NAMES, run=st.dictionaries(st.text(), st.booleans()))
 def test_what_is_saved_is_loaded(
     tmp_path_factory: pytest.TempPathFactory,
     names: tuple[str, ...],
     run: dict[str, bool],
-    back: bool,
 ) -> None:
     scope = Scope.system(tmp_path_factory.mktemp("root"))
     scope.state.mkdir(parents=True)
@@ -34,7 +33,9 @@ def test_what_is_saved_is_loaded(
         start=names,
         run=run,
         definitions={"web": None, "db": "source: x\n"},
-        back=back,
+        base=OLD,
+        bad={"web.service": "failed"},
+        returned=(Returned("web", "c" * 40, "web.service failed"),),
     )
     written.save(scope)
     assert Switch.load(scope) == written
@@ -65,3 +66,23 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: bytes)
     with pytest.raises(LegerError, match=r"switch\.json: cannot be understood") as caught:
         Switch.load(scope)
     assert "remove" in caught.value.hint
+
+
+def test_after_a_reboot_only_what_the_boot_did_not_start_is_started() -> None:
+    todo = Switch(
+        OLD,
+        NEW,
+        "boot",
+        restart=("a.service",),
+        reload=("b.service",),
+        start=("c.service",),
+        held=("d.service",),
+        watch=("e.service",),
+    )
+    assert todo.jobs("boot") == [
+        ("restart", "a.service"),
+        ("reload", "b.service"),
+        ("start", "c.service"),
+        ("stop", "d.service"),
+    ]
+    assert todo.jobs("another") == [("start", f"{name}.service") for name in "ace"]
