@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from leger_generator import plan
 
-from leger import disk, generation, staging
+from leger import config, disk, generation, retention, staging
+from leger.config import Keep
 from leger.errors import CancelledError, LegerError
 from leger.scope import Scope
 
-KEPT = 10
 _STORE = re.compile(rb"/store/([a-z0-9-]+-[0-9a-f]{16})(?=[/ ])")
 
 
-def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
-    """Forget all but the last `kept` generations, and remove trees that none of them names.
+def collect(scope: Scope, keep: Keep | None = None) -> list[Path]:
+    """Forget generations as `keep` (config.yaml's) says, and remove trees that none names.
 
     A tree that a running process has mounted stays (without it the mounts would turn empty), and
     so does one that a staged deployment waits with.
@@ -31,15 +32,13 @@ def collect(scope: Scope, kept: int = KEPT) -> list[Path]:
     disk.make_folder(scope.store, 0o755)
     try:
         with disk.lock(scope.store, wait=False):
-            return _collect(scope, current, kept)
+            return _collect(scope, current, keep or config.load(scope).keep)
     except CancelledError:
         return []  # a plan is being made of trees that no generation names yet
 
 
-def _collect(scope: Scope, current: generation.Current, kept: int) -> list[Path]:
-    for number in generation.numbers(scope)[:-kept]:
-        if number != current.point.generation:
-            generation.forget(scope, number)
+def _collect(scope: Scope, current: generation.Current, keep: Keep) -> list[Path]:
+    retention.forget(scope, current.point.generation, keep, time.time())
     try:
         needed = {name for number in generation.numbers(scope) for name in _trees(scope, number)}
     except LegerError:

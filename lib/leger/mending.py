@@ -132,8 +132,9 @@ def _run(host: Host, jobs: Mapping[str, tuple[str, str]]) -> dict[str, LegerErro
     for name, (verb, _) in jobs.items():
         host.report(f"{verb} {name}")
     steps = [(verb, name) for name, (verb, _) in jobs.items()]
-    verdict = judge.start(host.manager, steps, timeout=_SECONDS, quiet=_QUIET)
+    watch = judge.Watch(host.manager, timeout=_SECONDS, quiet=_QUIET)
+    bad = watch.start(steps, tell=host.progress)
     return {
         name: LegerError(f"{name} {reason}", hint=f"journalctl -b -u {name}")
-        for name, reason in verdict.bad.items()
+        for name, reason in bad.items()
     }

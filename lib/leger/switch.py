@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from leger import (
     adoption,
+    badcommits,
     changes,
     data,
     disk,
@@ -31,6 +32,7 @@ from leger import (
     removal,
     switchfile,
 )
+from leger.badcommits import Bad
 from leger.changes import Changes
 from leger.errors import LegerError
 from leger.generation import EMPTY, Current, Generation, Point
@@ -191,6 +193,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     """Bring up what units.json holds now; which units are not well, with the reason."""
     scope, manager = host.scope, host.manager
     Current(todo.target, confirmed=False).write(scope)
+    badcommits.remember(scope, map(_bad, todo.refused))
     adoption.take(scope, todo.adopt)
     adoption.give_back(scope, todo.restore)
     _write_definitions(scope, todo.definitions)
@@ -211,6 +214,11 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
         else:
             host.report(f"warning: {name} {reason}; it does not belong to Leger")
     return bad
+
+
+def _bad(item: Returned) -> Bad:
+    found = badcommits.now(item.deployment, item.commit, item.definition, item.reason)
+    return replace(found, others=item.others)
 
 
 def _explained(scope: Scope, name: str, reason: str) -> str:

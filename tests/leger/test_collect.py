@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from leger import collect, disk, generation, staging
+from leger.config import Keep
 from leger.deployment import Deployment, Target
 from leger.generation import EMPTY, Current
 from leger.model import Built, Compiled, Tree
@@ -36,7 +37,7 @@ def present(scope: Scope) -> list[str]:
 
 
 def test_trees_of_forgotten_generations_go(scope: Scope) -> None:
-    removed = collect.collect(scope, kept=2)
+    removed = collect.collect(scope, Keep(2))
     assert [path.name for path in removed] == [f"web-{digest}" for digest in DIGESTS[:4]]
     assert present(scope) == [f"web-{digest}" for digest in DIGESTS[4:]]
     assert generation.numbers(scope) == [5, 6]
@@ -48,25 +49,25 @@ def test_the_tree_of_the_hosts_own_quadlets_stays_with_its_generation(scope: Sco
     compiled = replace(EMPTY, search=(str(scope.store / f"_host-{DIGESTS[1]}"),))
     last = generation.new(scope, compiled, {}, "").save(scope)
     Current(last.point, confirmed=True).write(scope)
-    collect.collect(scope, kept=1)
-    assert present(scope) == [f"_host-{DIGESTS[1]}"]
+    collect.collect(scope, Keep(1))
+    assert present(scope) == [f"_host-{DIGESTS[1]}", f"web-{DIGESTS[5]}"]  # and the way back
 
 
 def test_the_current_generation_stays_however_old(scope: Scope) -> None:
     Current(generation.load(scope, 1).point, confirmed=True).write(scope)
-    collect.collect(scope, kept=2)
+    collect.collect(scope, Keep(2))
     assert 1 in generation.numbers(scope)
     assert f"web-{DIGESTS[0]}" in present(scope)
 
 
 def test_nothing_goes_while_a_switch_is_under_way(scope: Scope) -> None:
     scope.switch.write_text("{}")
-    assert collect.collect(scope, kept=1) == []
+    assert collect.collect(scope, Keep(1)) == []
 
 
 def test_nothing_goes_when_a_manifest_cannot_be_read(scope: Scope) -> None:
     generation.manifest_path(scope, 6).write_text("{")
-    assert collect.collect(scope, kept=2) == []
+    assert collect.collect(scope, Keep(2)) == []
     assert len(present(scope)) == len(DIGESTS)
 
 
@@ -85,16 +86,23 @@ def test_a_mounted_tree_is_seen(tmp_path: Path) -> None:
 
 def test_nothing_goes_while_a_plan_is_made_of_trees_that_no_generation_names(scope: Scope) -> None:
     with disk.lock(scope.store, shared=True), disk.lock(scope.store, shared=True):
-        assert collect.collect(scope, kept=1) == []
-    assert len(collect.collect(scope, kept=1)) == len(DIGESTS) - 1
+        assert collect.collect(scope, Keep(1)) == []
+    assert len(collect.collect(scope, Keep(1))) == len(DIGESTS) - 2  # and the way back
 
 
 def test_a_staged_tree_stays(scope: Scope) -> None:
     staged = scope.store / f"db-{DIGESTS[0]}"
     staged.mkdir()
     staging.stage(scope, Target(Deployment("db", "/srv/db"), "c" * 40), staged)
-    collect.collect(scope, kept=1)
+    collect.collect(scope, Keep(1))
     assert staged.name in present(scope)
     staging.discard(scope, "db")
-    collect.collect(scope, kept=1)
+    collect.collect(scope, Keep(1))
     assert staged.name not in present(scope)
+
+
+def test_the_last_good_generation_stays_as_the_way_back(scope: Scope) -> None:
+    for number in (4, 5):
+        replace(generation.load(scope, number), bad="it failed").save_manifest(scope)
+    collect.collect(scope, Keep(1))
+    assert generation.numbers(scope) == [3, 6]

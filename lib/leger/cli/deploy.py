@@ -159,7 +159,7 @@ def tell(outcome: Outcome, names: Sequence[str], options: argparse.Namespace) ->
                 "commits": {name: outcome.commits.get(name, "") for name in names},
                 "changes": {
                     key: list(getattr(outcome.changes, key))
-                    for key in ("stop", "restart", "start", "gone")
+                    for key in ("stop", "restart", "reload", "start", "gone")
                 },
                 "why": dict(outcome.changes.why),
                 "dry_run": options.dry_run,

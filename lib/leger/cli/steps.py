@@ -13,6 +13,8 @@ def verb(unit: str, changes: Changes) -> str:
         return "stop"
     if unit in changes.restart or (unit in changes.stop and unit in changes.start):
         return "restart"
+    if unit in changes.reload:
+        return "reload"
     return "start" if unit in changes.start else "stop"
 
 
@@ -24,7 +26,12 @@ def lines(changes: Changes) -> Iterator[str]:
 
 def raw(changes: Changes) -> dict[str, list[dict[str, str]]]:
     """The same by verb."""
-    found: dict[str, list[dict[str, str]]] = {"start": [], "restart": [], "stop": []}
+    found: dict[str, list[dict[str, str]]] = {
+        "start": [],
+        "restart": [],
+        "reload": [],
+        "stop": [],
+    }
     for unit, reason in changes.why.items():
         found[verb(unit, changes)].append({"unit": unit, "why": reason})
     return found
