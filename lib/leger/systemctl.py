@@ -50,6 +50,13 @@ class Systemctl:
             for name, block in zip(wanted, found, strict=True)
         }
 
+    def loaded(self) -> dict[str, State]:
+        from leger.systemd import State
+
+        text = self._run("list-units", "--all", "--full", "--plain", "--no-legend").stdout.decode()
+        rows = (line.split(None, 4) for line in text.splitlines())
+        return {row[0]: State(*row[1:4]) for row in rows if len(row) > 3}
+
     def instances(self, templates: Iterable[str]) -> list[str]:
         patterns = [name.replace("@.", "@?*.", 1) for name in templates]
         if not patterns:

@@ -73,6 +73,9 @@ class Manager(Protocol):
     def states(self, names: Iterable[str]) -> dict[str, State]:
         """The state of each of `names`, loaded or not."""
 
+    def loaded(self) -> dict[str, State]:
+        """All units that the manager has in memory; asking for one that it has not loads it."""
+
     def instances(self, templates: Iterable[str]) -> list[str]:
         """The loaded instances of `templates` (names that end in @.service and the like)."""
 
@@ -116,15 +119,20 @@ class Manager(Protocol):
 
 def connect(scope: Scope) -> Manager:
     """The manager of `scope`. Raises LegerError where systemd does not run."""
-    if not Path("/run/systemd/system").is_dir():
-        raise LegerError(
-            "systemd does not run here", hint="Leger needs a host whose PID 1 is systemd"
-        )
+    insist()
     user = scope.name == "user"
     try:
         return _Bus(user)
     except _NoBusError:
         return Systemctl(user)
+
+
+def insist() -> None:
+    """Raise LegerError where systemd does not run."""
+    if not Path("/run/systemd/system").is_dir():
+        raise LegerError(
+            "systemd does not run here", hint="Leger needs a host whose PID 1 is systemd"
+        )
 
 
 class _NoBusError(Exception):
@@ -170,11 +178,10 @@ class _Bus:
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
-        rows = self._call(b"ListUnitsByNames", b"as", wanted)
-        return {
-            row[0].decode(): State(row[2].decode(), row[3].decode(), row[4].decode())
-            for row in rows
-        } | {}
+        return _rows(self._call(b"ListUnitsByNames", b"as", wanted))
+
+    def loaded(self) -> dict[str, State]:
+        return _rows(self._call(b"ListUnits", b""))
 
     def instances(self, templates: Iterable[str]) -> list[str]:
         patterns = [name.replace("@.", "@?*.", 1) for name in templates]
@@ -266,6 +273,13 @@ class _Bus:
             for _ in range(256):
                 if self._bus.process().is_empty():
                     break
+
+
+def _rows(rows: Iterable[Any]) -> dict[str, State]:
+    """The units of the manager's answer to ListUnits and its like."""
+    return {
+        row[0].decode(): State(row[2].decode(), row[3].decode(), row[4].decode()) for row in rows
+    }
 
 
 def _reason(error: Exception) -> str:
