@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leger import processes
+from leger import processes, properties
 from leger.errors import LegerError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Systemctl:
     """The manager by systemctl; the same interface as over the bus."""
 
     def __init__(self, user: bool) -> None:
+        self._user = user
         self._command = ["systemctl", *(["--user"] if user else []), "--no-pager"]
 
     def phase(self) -> str:
@@ -77,7 +78,8 @@ class Systemctl:
         return int(text) if text.isdigit() else 0
 
     def was_stopped(self, name: str) -> bool:
-        return " start_time=[" in self._show(name, "ExecStop").replace("start_time=[n/a]", "")
+        found = properties.endings([name], user=self._user).get(name)
+        return found is not None and found.stopped
 
     def reset_failed(self, names: Iterable[str]) -> None:
         wanted = list(names)
