@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,6 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from legerd import reading
 from legerd.identity import IdentityError, Peer, read_peer
-from legerd.interest import READ, WRITE, Interest
 from legerd.limits import Limits, Shares
 from legerd.watch import Parked
 
@@ -69,11 +67,24 @@ class _Parser(HTTPRequestParser):
             _HEADERS[header_plus] = {**found, "headers": self.headers.copy()}
 
     def _parse(self, header_plus: bytes) -> None:
+        line, _, rest = header_plus.partition(b"\r\n")
         try:
-            plain, path = reading.read(header_plus)
+            first = reading.first_line(line)
+            headers = reading.first_of_each(rest)
+            path = reading.path_of(first[1])
         except reading.UnclearError as error:
             raise ParsingError(*error.args) from None
-        super().parse_header(plain)
+        names = {name.lower() for name, _ in headers}
+        if b"transfer-encoding" in names and b"content-length" in names:
+            raise ParsingError("two lengths")
+        lines = [b" ".join(first), *(b"%b: %b" % header for header in headers)]
+        super().parse_header(b"\r\n".join(lines) + b"\r\n")
+        if self.version not in ("1.0", "1.1"):
+            raise ParsingError("unknown version")
+        if self.version == "1.0" and b"transfer-encoding" in names:
+            raise ParsingError("chunks in HTTP/1.0")
+        if self.version == "1.1" and b"host" not in names:
+            raise ParsingError("no host")
         self.path = path
 
 
@@ -155,7 +166,6 @@ class _Channel(HTTPChannel):
     server: Any
     requests: Any
     requests_lock: Any
-    _fileno: int
 
     def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self.peer: Peer | None = None
@@ -172,7 +182,6 @@ class _Channel(HTTPChannel):
         super().__init__(server, sock, *args, **kwargs)
         if not self._count(1, 0):
             self.will_close = True
-        server.touched.append(self)
 
     def received(self, data: bytes) -> bool:
         if not self._count(0, len(data)):
@@ -230,10 +239,9 @@ class _Channel(HTTPChannel):
             self._finish(task)
         if not self.requests and self.request is None:
             self._count(0, -self._size)
-        self.last_activity = time.time()
-        self.server.touched.append(self)
         if self.connected:
             self.server.pull_trigger()
+        self.last_activity = time.time()
 
     def _finish(self, task: _Task) -> None:
         """Forget the request that was answered; the next one is served, if any is here."""
@@ -260,7 +268,6 @@ class _Channel(HTTPChannel):
         )
 
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's name
-        self.server.interest.forget(self._fileno)
         super().del_channel(map)
         if not self._gone:  # waitress may close twice
             self._gone = True
@@ -281,34 +288,16 @@ class Server:
     shares: Shares
     quick: Collection[str]
     answered: Any
-    interest: Interest
     ready: list[_Channel]
-    touched: deque[_Channel]  # by any thread
     turning = 0  # the thread in which the loop turns
     over = False
 
     def turn(self: Any, seconds: float) -> None:
         """Wait for what comes, `seconds` at most, and deal with it."""
         self.turning = threading.get_ident()
-        self._listen()
-        for descriptor, events in self.interest.wait(seconds):
-            found = self._map.get(descriptor)
-            if found is not None:
-                wasyncore.readwrite(found, events)
-            if isinstance(found, _Channel):
-                self.touched.append(found)
+        wasyncore.poll2(seconds, self._map)
         while self.ready:
             self.ready.pop(0).service()
-
-    def _listen(self: Any) -> None:
-        """Wait for what is of use: a connection is looked at when something happened to it."""
-        self.interest.set(self.trigger._fileno, READ)
-        self.interest.set(self._fileno, READ if self.readable() else 0)
-        while self.touched:
-            channel = self.touched.popleft()
-            if channel._fileno in self.active_channels:
-                events = (READ if channel.readable() else 0) | (WRITE if channel.writable() else 0)
-                self.interest.set(channel._fileno, events)
 
     def drain(self: Any) -> None:
         """Accept no more; each connection gets one more answer, which closes it."""
@@ -321,7 +310,6 @@ class Server:
         self.over = True
         self.task_dispatcher.shutdown(timeout=1)
         wasyncore.close_all(self._map, ignore_all=True)
-        self.interest.close()
 
     def pull_trigger(self: Any) -> None:
         """Wake the loop; an answer that comes when it has ended finds a closed descriptor."""
@@ -341,8 +329,6 @@ class Server:
         for channel in list(self.active_channels.values()):
             if channel.began and now - channel.began > self.limits.request_seconds:
                 channel.will_close = True
-            if channel.will_close:
-                self.touched.append(channel)
 
 
 class _TcpServer(Server, TcpWSGIServer):  # type: ignore[misc]
@@ -372,8 +358,7 @@ def make_server(
         bind_socket=False,
         sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
     )
-    made.limits, made.shares = limits, Shares(limits)
-    made.interest, made.ready, made.touched = Interest(), [], deque()
+    made.limits, made.shares, made.ready = limits, Shares(limits), []
     return made
 
 

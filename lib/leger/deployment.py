@@ -136,10 +136,8 @@ def load(scope: Scope, path: Path) -> Deployment:
 
 def definitions(scope: Scope) -> dict[str, Path]:
     """The file of each deployment: what stands later in the search order wins."""
-    folders = [scope.vendor / "deployments.d"] if scope.vendor else []
-    folders.append(scope.deployments)
-    if scope.name == "user":
-        folders.append(root_folder(_user()))
+    vendor = [scope.vendor / "deployments.d"] if scope.vendor else []
+    folders = [*vendor, *owned_folders(scope)]
     return {
         path.stem: path
         for folder in folders
@@ -152,6 +150,19 @@ def is_defined_elsewhere(scope: Scope, name: str) -> bool:
     """Whether the definition is the vendor's or root's, and so not ours to write."""
     path = definitions(scope).get(name)
     return path is not None and path.parent != scope.deployments
+
+
+def is_roots(scope: Scope, name: str) -> bool:
+    """Whether root defines this deployment of the user's."""
+    path = definitions(scope).get(name)
+    return scope.name == "user" and path is not None and path.parent == root_folder(_user())
+
+
+def owned_folders(scope: Scope) -> tuple[Path, ...]:
+    """Where people define the scope's deployments: the user, and root, whose word counts."""
+    if scope.name == "user":
+        return (scope.deployments, root_folder(_user()))
+    return (scope.deployments,)
 
 
 def root_folder(user: str) -> Path:

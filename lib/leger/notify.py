@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +26,8 @@ from leger.yamlfile import Node
 
 FORMAT = 1
 EVENTS = ("changed", "failed", "staged")
+_BOOTED = Path("/run/systemd/system")
+_SERVICE = ("--quiet", "--pipe", "--wait", "--collect", "--expand-environment=no", "--")
 _KEYS = ("command", "webhook", "when", "timeout")
 
 
@@ -101,19 +105,27 @@ def send(scope: Scope, settings: Notify, summary: Summary, report: Callable[[str
     if repeated or summary.result.event not in settings.when:
         return
     data = json.dumps(summary.raw(), ensure_ascii=False).encode() + b"\n"
-    for tell in (_run, _post):
+    for tell in (partial(_run, scope), _post):
         try:
             tell(settings, data)
         except LegerError as error:
             report(f"warning: notify: {error}")
 
 
-def _run(settings: Notify, data: bytes) -> None:
+def _run(scope: Scope, settings: Notify, data: bytes) -> None:
+    """Run the command in a service of its own: what runs `leger sync` is not fit to send mail."""
     if not settings.command:
         return
-    done = processes.run(settings.command, timeout=settings.timeout, data=data)
+    possible = _BOOTED.is_dir() and (scope.name == "user" or os.getuid() == 0)
+    command = [*(_service(scope) if possible else ()), *settings.command]
+    done = processes.run(command, timeout=settings.timeout, data=data)
     if done.code != 0:
         raise LegerError(f"{settings.command[0]}: {done.message}")
+
+
+def _service(scope: Scope) -> tuple[str, ...]:
+    user = ("--user",) if scope.name == "user" else ()
+    return ("systemd-run", *user, *_SERVICE)
 
 
 def _post(settings: Notify, data: bytes) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from leger import badcommits, disk, fetching, generation, git
 from leger.badcommits import Bad
-from leger.deployment import Deployment, Target, definitions, load
+from leger.deployment import Deployment, Target, definitions, load, owned_folders
 from leger.errors import LegerError, UsageError
 from leger.generation import Current
 from leger.scope import Scope
@@ -73,7 +73,7 @@ def look(
     }
     unfetched = {name: item for name, item in found.items() if isinstance(item, LegerError)}
     gone = frozenset(now.keys() & chosen) - defined.keys() - failed.keys()
-    is_reset = not scope.deployments.is_dir()
+    is_reset = not any(folder.is_dir() for folder in owned_folders(scope))
     return Outlook(
         wanted=wanted,
         failed={name: item for name, item in failed.items() if name in chosen} | unfetched,

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from leger_generator.identity import is_same, quadlet_identity
 
 from leger import drift, generation, systemd
-from leger.drift import Drift, Seen
+from leger.drift import Drift
 from leger.emitted import Note
 from leger.errors import LegerError
 from leger.generation import Current, Generation
+from leger.legerdclient import Client
 from leger.scope import Scope
-from leger.systemctl import Systemctl
-from leger.systemd import State
+from leger.systemd import Manager, State
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,19 @@ def read(scope: Scope) -> Status:
     marked = Current.read(scope)
     if current is None:
         return Status(0, True, (), tuple(_interrupted(scope)))
-    systemd.insist()
-    seen = drift.observe(scope, Systemctl(scope.name == "user"), current)
-    drifts = drift.compare(scope, current, seen)
+    manager = systemd.connect(scope)
+    drifts = drift.read(scope, manager, current)
     problems = (
         *_interrupted(scope),
         *(f"{one.message}: {one.mend}" for one in drifts if not one.unit),
-        *_generator_problems(scope, current),
+        *_generator_problems(scope),
         *_quadlet_problems(current),
         *_recovery_problem(scope, current),
     )
     return Status(
         current.number,
         marked is not None and marked.confirmed,
-        tuple(_deployments(current, seen, drifts)),
+        tuple(_deployments(manager, current, drifts)),
         problems,
         drifts,
     )
@@ -91,15 +90,17 @@ def _is_readable(scope: Scope) -> bool:
 
 
 def _deployments(
-    current: Generation, seen: Seen, drifts: Sequence[Drift]
+    manager: Manager, current: Generation, drifts: Sequence[Drift]
 ) -> Iterator[DeploymentStatus]:
+    found = drift.members(manager, current)
+    states = manager.states(found)
     notes: dict[str, list[str]] = {}
     for one in drifts:
         notes.setdefault(one.unit, []).append(one.message)
     for name, built in sorted(current.compiled.deployments.items()):
         units = tuple(
-            _unit(unit, seen.states.get(unit, State()), notes.get(unit, ()))
-            for unit, member in sorted(seen.units.items())
+            _unit(unit, states.get(unit, State()), notes.get(unit, ()))
+            for unit, member in sorted(found.items())
             if member.deployment == name
         )
         yield DeploymentStatus(name, built.commit, built.source, units)
@@ -114,12 +115,9 @@ def _interrupted(scope: Scope) -> Iterator[str]:
         yield "a switch was interrupted: the next leger command that changes units takes it up"
 
 
-def _generator_problems(scope: Scope, current: Generation) -> Iterator[str]:
-    """What the generator said, unless it was about a units.json that is whole again."""
+def _generator_problems(scope: Scope) -> Iterator[str]:
     note = Note.read(scope)
-    if note is None or (note.is_stand_in and generation.is_in_place(scope, current.point)):
-        return
-    for problem in note.problems:
+    for problem in note.problems if note else ():
         yield f"the generator said: {problem}"
 
 
@@ -133,8 +131,6 @@ def _quadlet_problems(current: Generation) -> Iterator[str]:
 
 
 def _recovery_problem(scope: Scope, current: Generation) -> Iterator[str]:
-    if scope.name == "system" and any(b.bindings for b in current.compiled.deployments.values()):
-        from leger.legerdclient import Client
-
-        if Client().recovery_key() == "":
-            yield "there is no recovery key for legerd's secrets: legerd recovery-key makes one"
+    has_secrets = any(built.bindings for built in current.compiled.deployments.values())
+    if scope.name == "system" and has_secrets and Client().recovery_key() == "":
+        yield "there is no recovery key for legerd's secrets: legerd recovery-key makes one"

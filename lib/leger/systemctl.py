@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leger import processes, properties
+from leger import processes
 from leger.errors import LegerError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ class Systemctl:
     """The manager by systemctl; the same interface as over the bus."""
 
     def __init__(self, user: bool) -> None:
-        self._user = user
         self._command = ["systemctl", *(["--user"] if user else []), "--no-pager"]
 
     def phase(self) -> str:
@@ -51,13 +50,6 @@ class Systemctl:
             for name, block in zip(wanted, found, strict=True)
         }
 
-    def loaded(self) -> dict[str, State]:
-        from leger.systemd import State
-
-        text = self._run("list-units", "--all", "--full", "--plain", "--no-legend").stdout.decode()
-        rows = (line.split(None, 4) for line in text.splitlines())
-        return {row[0]: State(*row[1:4]) for row in rows if len(row) > 3}
-
     def instances(self, templates: Iterable[str]) -> list[str]:
         patterns = [name.replace("@.", "@?*.", 1) for name in templates]
         if not patterns:
@@ -78,8 +70,7 @@ class Systemctl:
         return int(text) if text.isdigit() else 0
 
     def was_stopped(self, name: str) -> bool:
-        found = properties.endings([name], user=self._user).get(name)
-        return found is not None and found.stopped
+        return " start_time=[" in self._show(name, "ExecStop").replace("start_time=[n/a]", "")
 
     def reset_failed(self, names: Iterable[str]) -> None:
         wanted = list(names)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from leger import properties
 from leger.errors import LegerError
 from leger.scope import Scope
 from leger.systemctl import Systemctl, Tell, untold
@@ -74,9 +73,6 @@ class Manager(Protocol):
     def states(self, names: Iterable[str]) -> dict[str, State]:
         """The state of each of `names`, loaded or not."""
 
-    def loaded(self) -> dict[str, State]:
-        """All units that the manager has in memory; asking for one that it has not loads it."""
-
     def instances(self, templates: Iterable[str]) -> list[str]:
         """The loaded instances of `templates` (names that end in @.service and the like)."""
 
@@ -92,8 +88,8 @@ class Manager(Protocol):
     def was_stopped(self, name: str) -> bool:
         """Whether a service that is not up was stopped, rather than ended by itself.
 
-        What ends with a status of its own when it is stopped (143, say) reads "failed" all the
-        same. systemd runs ExecStop= only when it stops a unit, but a reload makes it forget that.
+        systemd runs ExecStop= only then. What ends with a status of its own when it is stopped
+        (143, say) reads "failed" all the same.
         """
 
     def reset_failed(self, names: Iterable[str]) -> None:
@@ -120,20 +116,15 @@ class Manager(Protocol):
 
 def connect(scope: Scope) -> Manager:
     """The manager of `scope`. Raises LegerError where systemd does not run."""
-    insist()
+    if not Path("/run/systemd/system").is_dir():
+        raise LegerError(
+            "systemd does not run here", hint="Leger needs a host whose PID 1 is systemd"
+        )
     user = scope.name == "user"
     try:
         return _Bus(user)
     except _NoBusError:
         return Systemctl(user)
-
-
-def insist() -> None:
-    """Raise LegerError where systemd does not run."""
-    if not Path("/run/systemd/system").is_dir():
-        raise LegerError(
-            "systemd does not run here", hint="Leger needs a host whose PID 1 is systemd"
-        )
 
 
 class _NoBusError(Exception):
@@ -144,7 +135,6 @@ class _Bus:
     """The manager over D-Bus."""
 
     def __init__(self, user: bool) -> None:
-        self._user = user
         os.environ.setdefault("SYSTEMD_BUS_TIMEOUT", "180s")
         try:
             from pystemd import dbuslib
@@ -180,10 +170,11 @@ class _Bus:
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
-        return _rows(self._call(b"ListUnitsByNames", b"as", wanted))
-
-    def loaded(self) -> dict[str, State]:
-        return _rows(self._call(b"ListUnits", b""))
+        rows = self._call(b"ListUnitsByNames", b"as", wanted)
+        return {
+            row[0].decode(): State(row[2].decode(), row[3].decode(), row[4].decode())
+            for row in rows
+        } | {}
 
     def instances(self, templates: Iterable[str]) -> list[str]:
         patterns = [name.replace("@.", "@?*.", 1) for name in templates]
@@ -211,7 +202,7 @@ class _Bus:
 
     def was_stopped(self, name: str) -> bool:
         commands = self._property(name, _SERVICE, b"ExecStop", b"a(sasbttttuii)")
-        return any(command[3] for command in commands or ()) or _is_stopped(name, self._user)
+        return any(command[3] for command in commands or ())
 
     def reset_failed(self, names: Iterable[str]) -> None:
         for name in names:
@@ -275,18 +266,6 @@ class _Bus:
             for _ in range(256):
                 if self._bus.process().is_empty():
                     break
-
-
-def _is_stopped(name: str, user: bool) -> bool:
-    found = properties.endings([name], user=user).get(name)
-    return found is not None and found.stopped
-
-
-def _rows(rows: Iterable[Any]) -> dict[str, State]:
-    """The units of the manager's answer to ListUnits and its like."""
-    return {
-        row[0].decode(): State(row[2].decode(), row[3].decode(), row[4].decode()) for row in rows
-    }
 
 
 def _reason(error: Exception) -> str:

@@ -30,14 +30,17 @@ def _by_make(machine: Machine) -> None:
     machine.sh(
         "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload\n"
         "systemctl preset legerd.socket legerd-users.socket legerd-keygen.service legerd.service "
-        "leger-settle.service\n"
-        "systemctl --global preset leger-settle.service\n"
+        "leger-settle.service leger-sync.timer\n"
+        "systemctl --global preset leger-settle.service leger-sync.timer\n"
     )
 
 
 def _by_dnf(machine: Machine) -> None:
     machine.run("/srv/host/tests/packaging/install", "/srv/host", timeout=300)
 
+
+# A test says itself when it wants a sync.
+_NO_TIMERS = "systemctl disable --now leger-sync.timer; systemctl --global disable leger-sync.timer"
 
 # How Leger gets into a machine of each suite; the sources are at /srv/host.
 WAYS: dict[str, Callable[[Machine], None]] = {"trixie": _by_make, "forky": _by_dnf}
@@ -95,6 +98,7 @@ def _install(suite: str, sources: Path, result: Path) -> None:
     with Machine.boot(suite, image=base, share=sources) as machine:
         machine.import_image("localhost/hello:1")
         WAYS[suite](machine)
+        machine.sh(_NO_TIMERS)
         machine.push(b"", "/etc/machine-id", 0o444)
         machine.stop()
         _check(machine.disk)

@@ -22,6 +22,7 @@ OUTSIDE_OF_THE_MODULES = {
     "/etc/leger",
     "/etc/leger/deployments.d",
     "/etc/leger/policy.yaml",
+    "/etc/leger/users",
     "/usr/bin/leger",
     "/usr/bin/legerd",
     "/usr/lib/leger",
@@ -29,6 +30,8 @@ OUTSIDE_OF_THE_MODULES = {
     "/usr/lib/systemd/system-preset/90-leger.preset",
     "/usr/lib/systemd/system/leger-retry.service",
     "/usr/lib/systemd/system/leger-settle.service",
+    "/usr/lib/systemd/system/leger-sync.service",
+    "/usr/lib/systemd/system/leger-sync.timer",
     "/usr/lib/systemd/system/legerd-keygen.service",
     "/usr/lib/systemd/system/legerd-users.socket",
     "/usr/lib/systemd/system/legerd.service",
@@ -36,6 +39,8 @@ OUTSIDE_OF_THE_MODULES = {
     "/usr/lib/systemd/user-generators/leger-generator",
     "/usr/lib/systemd/user-preset/90-leger.preset",
     "/usr/lib/systemd/user/leger-settle.service",
+    "/usr/lib/systemd/user/leger-sync.service",
+    "/usr/lib/systemd/user/leger-sync.timer",
     "/usr/lib/sysusers.d/legerd.conf",
     "/usr/lib/tmpfiles.d/leger.conf",
     "/usr/lib/tmpfiles.d/legerd.conf",
@@ -95,6 +100,13 @@ def test_the_sockets_listen_and_settle_is_enabled(installed: Machine) -> None:
     assert installed.run("systemctl", "is-enabled", *units).stdout.split() == ["enabled"] * 3
     assert installed.run("systemctl", "is-active", *units[:2]).stdout.split() == ["active"] * 2
     installed.run("systemctl", "--global", "is-enabled", "leger-settle.service")
+
+
+def test_the_units_of_users_pass_systemd_s_own_check(installed: Machine) -> None:
+    units = [path for path in OUTSIDE_OF_THE_MODULES if path.startswith("/usr/lib/systemd/user/")]
+    verify = ("systemd-analyze", "--user", "verify", "--man=no", *sorted(units))
+    checked = installed.run(*verify, check=False)
+    assert (checked.code, checked.stderr) == (0, "")
 
 
 def test_the_first_call_makes_the_key(installed: Machine) -> None:
@@ -173,6 +185,9 @@ def test_a_removal_names_the_deployments_that_are_left(in_use: Machine) -> None:
 def test_removed_and_installed_again_it_goes_on(in_use: Machine) -> None:
     in_use.run("dnf", "--assumeyes", "remove", "leger", timeout=300)
     in_use.run("dnf", "--assumeyes", "install", "leger", timeout=300)
+    assert in_use.run("systemctl", "is-enabled", "leger-sync.timer").stdout == "enabled\n"
+    assert in_use.run("systemctl", "is-active", "leger-sync.timer").stdout == "active\n"
+    in_use.run("systemctl", "--global", "is-enabled", "leger-sync.timer")
     assert in_use.run("leger", "secrets", "get", "web/password").stdout.strip() == "sesame"
     in_use.run("leger", "deploy", "remove", "--yes", "web", timeout=120)
     assert in_use.run("podman", "ps", "--quiet").stdout == ""

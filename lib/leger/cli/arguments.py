@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +19,8 @@ class Argument:
 class Command:
     """A command or subcommand; `module` of leger.cli runs it, `changes` says it switches units.
 
-    `question` is asked first unless --yes is given.
+    `question` is asked first unless --yes is given. With `for_each`, root runs it for each user
+    too whose deployments root defines.
     """
 
     words: tuple[str, ...]
@@ -29,6 +29,7 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     changes: bool = False
     question: str = ""
+    for_each: bool = False
 
 
 def _argument(*names: str, **options: Any) -> Argument:
@@ -47,6 +48,15 @@ _ADOPT = _argument(
     "--adopt",
     action="store_true",
     help="take over quadlets of the same name in /etc/containers/systemd",
+)
+_WHOSE = (
+    _argument("--user", action="store_true", help="your own deployments, not the system's"),
+    _argument(
+        "--scope",
+        default="",
+        metavar="USER",
+        help="the deployments of this user, for whom root runs leger",
+    ),
 )
 
 _NAMES = _argument("name", metavar="NAME", nargs="*", help="deployments (default: all)")
@@ -90,7 +100,7 @@ COMMANDS = (
         ),
         changes=True,
     ),
-    Command(("deploy", "list"), "the deployments of this host", "deploy", (_JSON,)),
+    Command(("deploy", "list"), "the deployments of this host", "deploy", (_JSON,), for_each=True),
     Command(
         ("deploy", "update"),
         "bring deployments to the newest commit",
@@ -126,6 +136,7 @@ COMMANDS = (
             _STRICT,
             _JSON,
         ),
+        for_each=True,
     ),
     Command(
         ("plan",),
@@ -137,6 +148,7 @@ COMMANDS = (
             _argument("--exit-code", action="store_true", help="10 if there is something to do"),
             _JSON,
         ),
+        for_each=True,
     ),
     Command(
         ("apply",),
@@ -150,6 +162,7 @@ COMMANDS = (
             _JSON,
         ),
         changes=True,
+        for_each=True,
     ),
     Command(("staged", "list"), "what waits", "staged", (_JSON,)),
     Command(("staged", "diff"), "what it would change", "staged", (_STAGED, _ALL, _JSON)),
@@ -173,7 +186,7 @@ COMMANDS = (
         changes=True,
     ),
     Command(("history",), "the generations that are kept: who, when and why", "history", (_JSON,)),
-    Command(("status",), "what is deployed, and how it runs", "status", (_JSON,)),
+    Command(("status",), "what is deployed, and how it runs", "status", (_JSON,), for_each=True),
     Command(
         ("validate",),
         "check a folder of quadlets without deploying it",
@@ -229,31 +242,23 @@ _GROUPS = {
 }
 
 
-def parser(version: str, given: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The parser of all commands; of those only that `given` can mean, if it names one."""
-    wanted = _wanted(given)
+def parser(version: str) -> argparse.ArgumentParser:
+    """The parser of all commands."""
     top = argparse.ArgumentParser(
         prog="leger", description="The containers of this host, kept in Git.", allow_abbrev=False
     )
     top.add_argument("--version", action="version", version=f"leger {version}")
-    top.add_argument("--user", action="store_true", help="your own deployments, not the system's")
+    for argument in _WHOSE:
+        top.add_argument(*argument.names, **argument.options)
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     groups = {}
     for name, text in _GROUPS.items():
-        if not any(command.words[0] == name for command in wanted):
-            continue
         group = commands.add_parser(name, help=text, allow_abbrev=False)
         groups[name] = group.add_subparsers(metavar="COMMAND", required=True)
-    for command in wanted:
+    for command in COMMANDS:
         parent = groups[command.words[0]] if len(command.words) > 1 else commands
         _add(parent, command)
     return top
-
-
-def _wanted(given: Sequence[str]) -> tuple[Command, ...]:
-    """The commands that begin as `given` does: each parser that is not made saves a millisecond."""
-    word = next((word for word in given if not word.startswith("-")), "")
-    return tuple(command for command in COMMANDS if command.words[0] == word) or COMMANDS
 
 
 def _add(parent: Any, command: Command) -> None:
@@ -265,14 +270,10 @@ def _add(parent: Any, command: Command) -> None:
         module=command.module,
         changes=command.changes,
         question=command.question,
+        for_each=command.for_each,
     )
     for argument in command.arguments:
         added.add_argument(*argument.names, **argument.options)
-    if "--user" not in _names(command.arguments):
-        added.add_argument(
-            "--user", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
-        )
-
-
-def _names(arguments: Sequence[Argument]) -> set[str]:
-    return {name for argument in arguments for name in argument.names}
+    for argument in _WHOSE:
+        hidden = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+        added.add_argument(*argument.names, **argument.options | hidden)

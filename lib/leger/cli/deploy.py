@@ -11,8 +11,8 @@ from leger import deploying, generation, yamlfile
 from leger.applying import Outcome
 from leger.cli import host, output, steps
 from leger.deploying import Options
-from leger.deployment import Deployment, definitions, load, load_all
-from leger.errors import ConfigError, LegerError, UsageError
+from leger.deployment import Deployment, definitions, is_roots, load, load_all
+from leger.errors import ConfigError, LegerError, NotAuthorisedError, UsageError
 from leger.judge import InterruptedSwitchError
 from leger.scope import Scope
 from leger.switch import Host
@@ -29,7 +29,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _install(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
-        return _deploy(locked, _wanted(locked.scope, options), options)
+        path = definitions(locked.scope).get(options.name)
+        before = load(locked.scope, path) if path else None
+        defined = wanted(before, locked.scope.name, options)
+        if defined != before and not options.dry_run:
+            refuse_roots(locked.scope, options.name)
+        return _deploy(locked, defined, options)
 
 
 def _update(options: argparse.Namespace) -> int:
@@ -77,6 +82,7 @@ def _stage(locked: Host, deployment: Deployment, options: argparse.Namespace) ->
 
 def _remove(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
+        refuse_roots(locked.scope, options.name)
         outcome = deploying.remove(locked, options.name)
     if options.json:
         output.document({"removed": options.name, "left": list(outcome.left)})
@@ -87,10 +93,17 @@ def _remove(options: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(scope: Scope, options: argparse.Namespace) -> Deployment:
-    """The deployment that the arguments describe, on top of an existing definition."""
-    path = definitions(scope).get(options.name)
-    before = load(scope, path) if path else None
+def refuse_roots(scope: Scope, name: str) -> None:
+    """Raise NotAuthorisedError if root defines this deployment of the user's."""
+    if is_roots(scope, name):
+        raise NotAuthorisedError(
+            f"{name} is defined by root, in {definitions(scope)[name]}",
+            hint="root changes and removes it: leger deploy ... --scope USER",
+        )
+
+
+def wanted(before: Deployment | None, scope: str, options: argparse.Namespace) -> Deployment:
+    """The deployment that the arguments describe, on top of the definition of before."""
     source = options.source
     if "://" not in source and Path(source).exists():
         source = str(Path(source).resolve())
@@ -102,10 +115,10 @@ def _wanted(scope: Scope, options: argparse.Namespace) -> Deployment:
         "secrets": _pairs(options.bind_secret, "--bind-secret"),
     }
     given = yamlfile.dump({key: value for key, value in raw.items() if value})
-    wanted = Deployment.parse(
-        yamlfile.parse(given, "the command line"), name=options.name, scope=scope.name
+    described = Deployment.parse(
+        yamlfile.parse(given, "the command line"), name=options.name, scope=scope
     )
-    return wanted if before is None else _merged(before, wanted)
+    return described if before is None else _merged(before, described)
 
 
 def _merged(before: Deployment, wanted: Deployment) -> Deployment:

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     4 invalid quadlets, 5 cancelled.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    options = arguments.parser(__version__, given).parse_args(given)
+    options = arguments.parser(__version__).parse_args(given)
     try:
         return _run(options, given)
     except LegerError as error:
@@ -49,16 +49,47 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     if options.question and not inside:
         output.confirm(options.question.format(name=options.name), yes=options.yes)
         given = [*given, *([] if options.yes else ["--yes"])]
+    others = _is_for_another(options)
     if options.changes and not inside:
         from leger.cli import service
 
         service.authorise(user=options.user)
         if service.is_possible():
             return service.run_inside(given, user=options.user)
+    if others:
+        from leger.cli import users
+
+        return users.delegate(options, given)
+    return _run_here(options, given)
+
+
+def _run_here(options: argparse.Namespace, given: list[str]) -> int:
+    """Run the command; root's, where it is for all deployments, for its users' too."""
     options.given = given
-    module = importlib.import_module(f"leger.cli.{options.module}")
-    code: int = module.run(options)
-    return code
+
+    def run() -> int:
+        module = importlib.import_module(f"leger.cli.{options.module}")
+        code: int = module.run(options)
+        return code
+
+    alone = options.user or os.getuid() != 0 or getattr(options, "name", None)
+    if options.for_each and not alone and (options.changes or not options.inside):
+        from leger.cli import users
+
+        return users.each(options, given, run)
+    return run()
+
+
+def _is_for_another(options: argparse.Namespace) -> bool:
+    """Whether --scope names a user who is not the caller; the caller's own name is --user."""
+    if options.scope in ("", "system"):
+        return False
+    from leger.cli import users
+
+    if not users.is_own(options.scope):
+        return True
+    options.user = True
+    return False
 
 
 def _is_inside() -> bool:

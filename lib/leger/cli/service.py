@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from leger import processes
@@ -34,13 +34,35 @@ def run_inside(arguments: Sequence[str], *, user: bool) -> int:
 
     Returns its exit code.
     """
-    program = [sys.executable, *_flags(), str(Path(sys.argv[0]).resolve()), *arguments]
     environment = {"LEGER_INSIDE": "1"}
     environment |= {key: os.environ[key] for key in _KEPT if key in os.environ}
-    unit = f"leger-{os.getpid()}-{os.urandom(3).hex()}.service"
+    unit = new_name()
     command = [
-        "systemd-run",
+        *transient(unit, environment),
         *(["--user"] if user else []),
+        f"--working-directory={Path.cwd()}",
+        "--",
+        *program(),
+        *arguments,
+    ]
+    return attached(command, ["systemctl", *(["--user"] if user else [])], unit)
+
+
+def new_name() -> str:
+    """A name for a transient service that no other has."""
+    return f"leger-{os.getpid()}-{os.urandom(3).hex()}.service"
+
+
+def program() -> list[str]:
+    """How this program is run, as it was."""
+    flags = ["-I"] if sys.flags.isolated else []
+    return [sys.executable, *flags, str(Path(sys.argv[0]).resolve())]
+
+
+def transient(unit: str, environment: Mapping[str, str]) -> list[str]:
+    """systemd-run for the service `unit`: attached, gone when it ends; more options may follow."""
+    return [
+        "systemd-run",
         "--quiet",
         "--wait",
         "--pipe",
@@ -49,20 +71,17 @@ def run_inside(arguments: Sequence[str], *, user: bool) -> int:
         "--service-type=exec",
         "--property=KillMode=mixed",
         f"--unit={unit}",
-        f"--working-directory={Path.cwd()}",
         *(f"--setenv={key}={value}" for key, value in environment.items()),
-        "--",
-        *program,
     ]
+
+
+def attached(command: Sequence[str], manager: Sequence[str], unit: str) -> int:
+    """Run systemd-run to the end of the service `unit`, to which an interrupt is passed on."""
+    sys.stdout.flush()  # what was said before comes before what it says
     process = subprocess.Popen(command, start_new_session=True)
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
             output.progress("leger: asked to stop; a switch that has begun is finished first")
-            manager = ["systemctl", *(["--user"] if user else [])]
             processes.run([*manager, "kill", "--signal=SIGINT", unit], timeout=30)
-
-
-def _flags() -> list[str]:
-    return ["-I"] if sys.flags.isolated else []

@@ -1,0 +1,145 @@
+"""What root defines for a user, and the timer that follows it, from install to remove."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from machine import Machine
+from system.application import IMAGE
+
+POLICY = 'rules:\n  - user: ada\n    action: get\n    secret: "web/*"\n'
+CONTAINER = f"""[Container]
+Image={IMAGE}
+Exec=sleep infinity
+RunInit=true
+StopTimeout=1
+Label=version=1
+Secret=token
+[Quadlet]
+DefaultDependencies=false
+[Install]
+WantedBy=default.target
+"""
+DEFINITION = "/etc/leger/users/ada/deployments.d/web.yaml"
+
+
+@pytest.fixture
+def host(leger_machine: Machine) -> Machine:
+    """A machine with a user who has no lingering manager, and a repository of that user's."""
+    machine = leger_machine
+    machine.add_user("ada")
+    machine.import_image(IMAGE, user="ada")
+    machine.push(POLICY, "/etc/leger/policy.yaml")
+    machine.sh("mkdir /srv/web; chown ada /srv/web; printf one | leger secrets set web/token -")
+    machine.sh("cd /srv/web; git init -q -b main", user="ada")
+    commit(machine, CONTAINER)
+    machine.sh("loginctl disable-linger ada; until ! test -e /run/user/1000; do sleep 0.1; done")
+    return machine
+
+
+def commit(machine: Machine, text: str) -> None:
+    machine.push(text, "/srv/web/web.container")
+    machine.sh(
+        "cd /srv/web; printf 'health: {quiet: 200ms}\\n' >.leger.yaml; git add -A\n"
+        "git -c user.name=a -c user.email=a@example.com commit -qm change",
+        user="ada",
+    )
+
+
+def version(machine: Machine) -> str:
+    read = ("podman", "inspect", "--format", '{{index .Config.Labels "version"}}', "systemd-web")
+    return machine.run(*read, user="ada").stdout.strip()
+
+
+def token(machine: Machine) -> str:
+    return machine.run(
+        "podman", "exec", "systemd-web", "cat", "/run/secrets/token", user="ada"
+    ).stdout
+
+
+def users_status(machine: Machine) -> dict[str, object]:
+    found = json.loads(machine.run("leger", "status", "--json").stdout)
+    users = found["users"]
+    assert isinstance(users, dict)
+    return users
+
+
+def test_root_deploys_for_a_user_and_the_timer_follows(host: Machine) -> None:
+    installed = host.run("leger", "deploy", "install", "web", "/srv/web", "--scope", "ada")
+    assert "user ada: lingering enabled" in installed.stderr
+    assert host.pull(DEFINITION) == b"source: /srv/web\n"
+    assert (version(host), token(host)) == ("1", "one")
+    assert host.sh("find /home/ada -uid 0").stdout == ""
+    assert host.run("podman", "ps", "-q").stdout == ""
+
+    _is_not_the_users_to_change(host)
+    _is_shown_to_root(host)
+    _a_fault_of_one_user_holds_back_nobody(host)
+
+    commit(host, CONTAINER.replace("version=1", "version=2"))
+    host.run("systemctl", "start", "leger-sync.service", timeout=120)
+    assert version(host) == "2"
+    commit(host, CONTAINER.replace("Exec=sleep infinity", "Exec=false"))
+    bad = host.run("systemctl", "start", "leger-sync.service", check=False, timeout=120)
+    assert bad.code != 0
+    assert version(host) == "2"
+    assert "sync" in host.run("leger", "--scope", "ada", "history").stdout
+
+    host.sync()
+    host.reboot()
+    up = "until systemctl --user is-active -q web.service; do sleep 0.2; done"
+    host.sh(up, user="ada", timeout=60)
+    assert (version(host), token(host)) == ("2", "one")
+
+    removed = host.run("leger", "deploy", "remove", "web", "--yes", "--scope", "ada")
+    assert "web: removed" in removed.stdout
+    host.sh(f"! test -e {DEFINITION}")
+    assert host.run("podman", "ps", "-aq", user="ada").stdout == ""
+
+
+def _is_not_the_users_to_change(host: Machine) -> None:
+    for words in (("remove", "web", "--yes"), ("install", "web", "/srv/web", "--ref", "x")):
+        done = host.run("leger", "--user", "deploy", *words, user="ada", check=False)
+        assert done.code == 3
+        assert f"web is defined by root, in {DEFINITION}" in done.stderr
+    done = host.run("leger", "--scope", "root", "deploy", "list", user="ada", check=False)
+    assert done.code == 3
+    assert version(host) == "1"
+
+
+def _is_shown_to_root(host: Machine) -> None:
+    text = host.run("leger", "status").stdout
+    assert text.index("user ada") < text.index("web.service  active  running")
+    [row] = json.loads(host.run("leger", "deploy", "list", "--json").stdout)
+    assert (row["name"], row["user"]) == ("web", "ada")
+    assert host.run("leger", "plan", "--exit-code").code == 0
+
+
+def _a_fault_of_one_user_holds_back_nobody(host: Machine) -> None:
+    host.add_user("bob", linger=False)
+    host.push("source: /nowhere\n", "/etc/leger/users/bob/deployments.d/app.yaml")
+    host.push("source: /nowhere\n", "/etc/leger/users/nobody-there/deployments.d/app.yaml")
+    status = host.run("leger", "status", check=False)
+    assert "web.service  active  running" in status.stdout
+    assert "user bob: no service manager runs" in status.stderr
+    assert "there is no user nobody-there" in status.stderr
+    done = host.run("leger", "sync", "--json", check=False)
+    assert done.code == 1
+    users = json.loads(done.stdout)["users"]
+    assert users["ada"]["failed"] == {}
+    assert "/nowhere" in users["bob"]["failed"]["app"]
+    host.sh("loginctl disable-linger bob; rm -r /etc/leger/users/bob /etc/leger/users/nobody-there")
+
+
+def test_a_failed_install_leaves_no_definition(host: Machine) -> None:
+    host.run("leger", "secrets", "delete", "web/token", "--yes")
+    install = ("leger", "deploy", "install", "web", "/srv/web", "--scope", "ada")
+    done = host.run(*install, check=False)
+    assert done.code in (1, 4)
+    host.sh("! test -e /etc/leger/users/ada")
+    done = host.run(*install, "--dry-run", "--allow-missing-secrets")
+    assert "web: would be deployed" in done.stdout
+    host.sh("! test -e /etc/leger/users/ada")
+    for wrong, code in (("nobody-there", 2), ("root", 2)):
+        assert host.run(*install[:-1], wrong, check=False).code == code
