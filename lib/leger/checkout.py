@@ -20,6 +20,8 @@ _MAX_LINKS = 40
 _MAX_NAME = 255
 _MAX_PATH = 1024
 _MAX_TARGET = 4096
+_SMALL = 64 << 10
+_AT_HAND = 32 << 20  # bytes of small files that are read once and kept until they are written
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -38,7 +40,10 @@ def checkout(commit: git.Commit, folder: str, name: str, limits: Limits) -> dict
             continue
         size = commit.size(entry)
         total += size
-        files[entry.path] = File(_mode(entry), size, functools.partial(commit.read, entry))
+        if size <= _SMALL and total <= _AT_HAND:
+            files[entry.path] = File.of(commit.read(entry), _mode(entry))
+        else:
+            files[entry.path] = File(_mode(entry), size, functools.partial(commit.read, entry))
         _bounded(name, files, total, limits)
         if size > limits.file_bytes:
             faults.append(Fault(name, f"larger than {limits.file_bytes >> 20} MiB", entry.path))

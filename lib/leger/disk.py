@@ -67,6 +67,15 @@ def read_file(path: Path, limit: int = 64 << 20) -> bytes:
     return data
 
 
+def identity(path: Path) -> tuple[int, ...]:
+    """What changes when the file does; () when it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @contextlib.contextmanager
 def lock(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
     """Hold the lock file `path` (flock); with `wait` false, CancelledError if another holds it.

@@ -8,6 +8,7 @@ generation that belongs there, so that a reset /etc is noticed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pwd
@@ -175,17 +176,21 @@ def new(scope: Scope, compiled: Compiled, definitions: Mapping[str, str], why: s
 
 
 def load(scope: Scope, number: int) -> Generation:
-    """Read generation `number`. Raises LegerError naming the file."""
-    path = manifest_path(scope, number)
+    """Read generation `number`, once as long as its files stay. Raises LegerError naming the file."""
+    path, units = manifest_path(scope, number), units_path(scope, number)
     try:
-        raw = json.loads(disk.read_file(path, MAX_BYTES))
-        decoded = plan.decode(disk.read_file(units_path(scope, number), plan.MAX_BYTES))
-        return _parse(raw, decoded)
+        return _load(path, units, (disk.identity(path), disk.identity(units)))
     except (ValueError, KeyError, TypeError, plan.PlanError) as error:
         raise LegerError(
             f"{path}: the manifest of generation {number} is damaged: {error}",
             hint=f"deploy again; the units of {scope.units} run on",
         ) from error
+
+
+@functools.lru_cache(maxsize=3)
+def _load(path: Path, units: Path, _identities: object) -> Generation:
+    raw = json.loads(disk.read_file(path, MAX_BYTES))
+    return _parse(raw, plan.decode(disk.read_file(units, plan.MAX_BYTES)))
 
 
 def load_current(scope: Scope) -> Generation | None:

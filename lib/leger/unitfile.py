@@ -6,6 +6,7 @@ for byte but for the settings that `replaced` changes.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -44,8 +45,8 @@ class UnitFile:
 
     @classmethod
     def parse(cls, text: str) -> UnitFile:
-        """Read `text`; nothing is an error."""
-        return _Reader(text).read()
+        """Read `text`; nothing is an error. The same text, which many ask for, is read once."""
+        return _parse(text)
 
     def named(self, section: str, *keys: str) -> Iterator[Setting]:
         """The settings of `section` with one of `keys`, in order."""
@@ -74,6 +75,11 @@ class UnitFile:
                 if not _is_comment(lines[number]):
                     lines[number] = "#"
         return "\n".join(lines)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(text: str) -> UnitFile:
+    return _Reader(text).read()
 
 
 def words(value: str) -> list[str]:
