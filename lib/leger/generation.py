@@ -176,7 +176,7 @@ def new(scope: Scope, compiled: Compiled, definitions: Mapping[str, str], why: s
 
 
 def load(scope: Scope, number: int) -> Generation:
-    """Read generation `number`, once as long as its files stay. Raises LegerError naming the file."""
+    """Read generation `number`, once while its files stay. Raises LegerError naming the file."""
     path, units = manifest_path(scope, number), units_path(scope, number)
     try:
         return _load(path, units, (disk.identity(path), disk.identity(units)))
