@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import getpass
-import http.client
 import os
-import socket
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from leger import disk, processes
-from leger.errors import LegerError, NotAuthorisedError, UsageError
+from leger.errors import LegerError, UsageError
 
-from legerd import audit, keygen, log, recovery, setec_vault, stores, wire
-from legerd.errors import KeyUnavailable, StoreCorrupt
+from legerd import (
+    auditcheck,
+    aws,
+    backup,
+    keygen,
+    log,
+    recovery,
+    rekey,
+    restoring,
+    rootsocket,
+    setec_vault,
+    stores,
+)
+from legerd.errors import KeyUnavailable, StoreCorrupt, StoreLocked
 from legerd.keys import CREDENTIAL, Cipher, Kek, load_kek
-from legerd.options import Options
+from legerd.options import STATE, Options
+from legerd.store import Store
 from legerd.values import Secret
 
-ROOT_SOCKET = Path("/run/legerd/root.sock")
 DEV_KEY = b"SetecDevOnlyDummyEncryption".ljust(32, b"\0")
 _IMPORTER = "legerd import"
-_SECONDS = 30.0
+_SECONDS = 120.0
 
 
 def make_key(options: Options) -> None:
@@ -33,28 +46,82 @@ def make_key(options: Options) -> None:
 
 def recovery_key(options: Options) -> None:
     """`legerd recovery-key`: show or write a new recovery key; the vault keeps its public half."""
+
+    def register(public: bytes) -> None:
+        rootsocket.ask("recovery", {"PublicKey": base64.b64encode(public).decode()})
+
     public = recovery.make(register, sys.stdout, options.output)
     log.note(f"recovery key {public.name} opens the vault from now on; keep it off this host")
 
 
-def restore(options: Options) -> None:
-    """`legerd restore`: seal a vault whose key is lost to this host, by its recovery key."""
-    if options.recovery_key is not None:
-        text = disk.read_file(options.recovery_key, limit=1 << 16).decode(errors="replace")
-    elif sys.stdin.isatty():
-        text = getpass.getpass("recovery key (64 letters and digits): ")
+def renew_keys(options: Options) -> None:
+    """`legerd rekey`: a new key-encryption key, or with --data-key everything encrypted afresh."""
+    if options.data_key:
+        with _offline(options) as store:
+            if store is None:
+                rootsocket.ask("rekey", {"DataKey": True})
+            else:
+                store.renew(data_key=True)
+        log.note("everything is encrypted afresh, with a new data key")
+    elif options.new_key_file or options.new_kms_key:
+        log.note(_change_kek(options))
     else:
-        text = sys.stdin.read(1 << 16)
-    key = recovery.RecoveryKey.parse(text)
-    log.note(keygen.restore(key, state=options.state, accept_rollback=options.accept_rollback))
+        log.note(rekey.run(rootsocket.ask, _restart))
+
+
+def make_backup(options: Options) -> None:
+    """`legerd backup`: a copy of the vault, encrypted, in a folder or in S3."""
+    made = _copy(options)
+    if not made.recovery and not options.without_recovery_key:
+        raise UsageError(
+            "there is no recovery key: nobody could open the backup if this host is lost",
+            hint="legerd recovery-key makes one; --without-recovery-key makes the backup anyway",
+        )
+    for name in backup.store(made, options.to, options.keep):
+        log.note(f"removed {name}")
+    log.note(f"{options.to.rstrip('/')}/{made.name}: commit {made.commit}")
+
+
+def restore(options: Options) -> None:
+    """`legerd restore`: a backup, or files that are in place, sealed to this host."""
+    if not options.source:
+        key = _recovery_key(options)
+        log.note(keygen.restore(key, state=options.state, accept_rollback=options.accept_rollback))
+        return
+    kek = None
+    if _own_key(options) or (keygen.KEY_FOLDER / keygen.NAME).exists():
+        kek = key_encryption_key(options)
+    found = backup.load(options.source)
+    log.note(
+        restoring.restore(
+            found,
+            kek,
+            lambda: _recovery_key(options),
+            options.state,
+            replace=options.replace,
+        )
+    )
 
 
 def check(options: Options) -> None:
-    """`legerd check`: open every record of the store and read every line of the audit log."""
-    with stores.opened(options, key_encryption_key(options)) as store:
-        secrets = len(store.snapshot)
-        lines = _audit_lines(options.state / "audit.log")
-    log.note(f"{secrets} secrets and {lines} lines of the audit log are whole")
+    """`legerd check`: open every record of the store and read every line of the audit log.
+
+    A running server reads its own records; otherwise they are read here.
+    """
+    try:
+        with stores.opened(options, key_encryption_key(options)) as store:
+            secrets = len(store.snapshot)
+    except StoreLocked:
+        answer = rootsocket.ask("check")
+        if answer["Problem"]:
+            raise StoreCorrupt(
+                str(answer["Problem"]), hint="legerd restore puts a backup in place"
+            ) from None
+        secrets = int(answer["Secrets"])
+    found = auditcheck.check(options.state / "audit.log")
+    for note in found.notes:
+        log.warning(note)
+    log.note(f"{secrets} secrets and {found.lines} lines of the audit log are whole")
 
 
 def import_file(options: Options) -> None:
@@ -82,7 +149,9 @@ def export_file(options: Options) -> None:
 
 
 def key_encryption_key(options: Options) -> Kek:
-    """The key from a file, the service's credential or, for root, the sealed credential itself."""
+    """The key in KMS or a file, the service's credential or, for root, the sealed one itself."""
+    if options.kms_key:
+        return aws.kms_key(options.kms_key)
     if options.dev and not options.key_file:
         return Kek.of(DEV_KEY)
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -96,42 +165,70 @@ def key_encryption_key(options: Options) -> Kek:
     return Kek.of(done.stdout)
 
 
-def register(public: bytes) -> None:
-    """Give the public half of a recovery key to the running server, which has the vault open."""
-    body = f'{{"PublicKey":{wire.base64(public)}}}'
-    headers = {"Content-Type": "application/json", "Sec-X-Tailscale-No-Browsers": "setec"}
-    connection = _RootConnection()
-    try:
-        connection.request("POST", "/api/leger/recovery", body, headers)
-        answer = connection.getresponse()
-        text = answer.read(1024).decode(errors="replace").strip()
-    except (OSError, http.client.HTTPException) as error:
-        raise LegerError(
-            f"{ROOT_SOCKET}: legerd does not answer: {error}",
-            hint="systemctl status legerd.service",
-        ) from error
-    finally:
-        connection.close()
-    if answer.status == 403:
-        raise NotAuthorisedError("only root may set a recovery key", hint="run it with sudo")
-    if answer.status != 200:
-        raise LegerError(f"legerd refused the recovery key: {text}")
+def _own_key(options: Options) -> bool:
+    return bool(options.key_file or options.kms_key or options.dev)
 
 
-class _RootConnection(http.client.HTTPConnection):
-    def __init__(self) -> None:
-        super().__init__("localhost", timeout=_SECONDS)
+@contextlib.contextmanager
+def _offline(options: Options) -> Iterator[Store | None]:
+    """The store that the options name, opened here; None if the running server's is meant."""
+    if _own_key(options) or options.db or options.state != STATE:
+        with stores.opened(options, key_encryption_key(options)) as store:
+            yield store
+    else:
+        yield None
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_SECONDS)
-        self.sock.connect(str(ROOT_SOCKET))
+
+def _copy(options: Options) -> backup.Backup:
+    """The store as of now: from the running server, or from the files that the options name."""
+    now = int(time.time())
+    with _offline(options) as store:
+        if store is not None:
+            copy = store.copy()
+            name, files = store.recovery, (copy.database, copy.sequence)
+            return backup.Backup(options.host, now, copy.commit, name, *files)
+    answer = rootsocket.ask("backup")
+    database, sequence = (base64.b64decode(answer[part]) for part in ("Database", "Sequence"))
+    name = str(answer["Recovery"])
+    return backup.Backup(options.host, now, int(answer["Commit"]), name, database, sequence)
+
+
+def _change_kek(options: Options) -> str:
+    """Give the store another key that is not sealed to this host: a file, or one in KMS."""
+    new = (
+        aws.kms_key(options.new_kms_key)
+        if options.new_kms_key
+        else load_kek(None, options.new_key_file)
+    )
+    with stores.opened(options, key_encryption_key(options)) as store:
+        store.add_kek(new)
+    with stores.opened(options, new) as store:
+        store.renew(data_key=False)
+    return f"the vault is opened by key {new.id.hex()} from now on, and by no other"
+
+
+def _restart() -> None:
+    done = processes.run(["systemctl", "restart", "legerd.service"], timeout=_SECONDS)
+    if done.code:
+        raise LegerError(f"systemctl restart legerd.service: {done.message}")
+
+
+def _recovery_key(options: Options) -> recovery.RecoveryKey:
+    if options.recovery_key is not None:
+        text = disk.read_file(options.recovery_key, limit=1 << 16).decode(errors="replace")
+    elif sys.stdin.isatty():
+        text = getpass.getpass("recovery key (64 letters and digits): ")
+    else:
+        text = sys.stdin.read(1 << 16)
+    return recovery.RecoveryKey.parse(text)
 
 
 def _file_keys(options: Options, kek: Kek) -> tuple[Cipher, ...]:
     """What opens the FILE that is imported or exported."""
     if options.file_key is not None:
         return (load_kek(None, options.file_key),)
+    if options.file_kms_key:
+        return (aws.kms_key(options.file_kms_key),)
     return stores.file_keys(options, kek)
 
 
@@ -142,18 +239,3 @@ def _imported(secret: Secret, when: float) -> Secret:
         for number, version in secret.versions.items()
     }
     return replace(secret, versions=versions)
-
-
-def _audit_lines(path: Path) -> int:
-    """How many lines `path` has; StoreCorrupt names the first that is not whole."""
-    count = 0
-    try:
-        with path.open("rb") as file:
-            for count, line in enumerate(file, 1):
-                if not line.endswith(b"\n") or not audit.parses(line):
-                    raise StoreCorrupt(f"{path}:{count}: not a line of the audit log")
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    return count

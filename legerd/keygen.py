@@ -49,10 +49,10 @@ def run(keys: Path = KEY_FOLDER, state: Path = STATE_FOLDER) -> str:
             f"the vault in {state} is there, but {credential} is gone",
             hint=f"put {credential} back, or: legerd restore --recovery-key FILE",
         )
-    with _disk():
+    with disk_errors():
         if not vault:
             _make(pending, state)
-        _finish(pending, credential)
+        finish(pending, credential)
     return f"made {credential} and an empty vault in {state}"
 
 
@@ -73,16 +73,23 @@ def restore(
         raise KeyUnavailable(
             f"there is no vault in {state}", hint="put secrets.db and sequence of a backup there"
         )
-    key = crypto.random_key()
-    with _disk():
-        disk.make_folder(keys)
-        disk.write_file(keys / PENDING, _seal(key), 0o600)
-        with as_owner(state):
-            vault = Vault.open(state, recovery, accept_rollback=accept_rollback)
-            with contextlib.closing(vault):
-                vault.replace_slots(KEK_SLOT, Kek.of(key).wrap)
-        _finish(keys / PENDING, keys / NAME)
+    with disk_errors():
+        seal_vault(recovery, keys, state, accept_rollback=accept_rollback)
+        finish(keys / PENDING, keys / NAME)
     return f"the vault in {state} is sealed to this host: made {keys / NAME}"
+
+
+def seal_vault(
+    recovery: RecoveryKey, keys: Path, state: Path, *, accept_rollback: bool = False
+) -> None:
+    """Make a sealed key that is ready, and let it open the vault in `state` in its host's place."""
+    key = crypto.random_key()
+    disk.make_folder(keys)
+    disk.write_file(keys / PENDING, seal(key), 0o600)
+    with as_owner(state):
+        vault = Vault.open(state, recovery, accept_rollback=accept_rollback)
+        with contextlib.closing(vault):
+            vault.replace_slots(KEK_SLOT, Kek.of(key).wrap)
 
 
 def _make(pending: Path, state: Path) -> None:
@@ -93,12 +100,13 @@ def _make(pending: Path, state: Path) -> None:
         )
     key = crypto.random_key()
     disk.make_folder(pending.parent)
-    disk.write_file(pending, _seal(key), 0o600)
+    disk.write_file(pending, seal(key), 0o600)
     with as_owner(state):
         Vault.create(state, Kek.of(key))
 
 
-def _finish(pending: Path, credential: Path) -> None:
+def finish(pending: Path, credential: Path) -> None:
+    """Make a sealed key that is ready the host's."""
     pending.replace(credential)
     disk.sync_folder(credential.parent)
 
@@ -107,13 +115,14 @@ def _opens(pending: Path, state: Path) -> bool:
     """Whether a run that was broken off left the key of this vault."""
     if not os.path.lexists(pending):
         return False
-    key = _creds(["decrypt", f"--name={CREDENTIAL}", "-", "-"], disk.read_file(pending))
+    key = unseal(disk.read_file(pending))
     with as_owner(state):
         return Vault.sealed_with(state, Kek.of(key))
 
 
 @contextlib.contextmanager
-def _disk() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """Whatever the disk refuses in here becomes StoreUnavailable."""
     try:
         yield
     except OSError as error:
@@ -122,20 +131,25 @@ def _disk() -> Iterator[None]:
         ) from error
 
 
-def _seal(key: bytes) -> bytes:
+def seal(key: bytes) -> bytes:
     """The encrypted credential of `key`, which has been opened again to see that it can be."""
-    name = f"--name={CREDENTIAL}"
-    sealed = _creds(["encrypt", name, "-", "-"], key)
-    if _creds(["decrypt", name, "-", "-"], sealed) != key:
+    sealed = _creds("encrypt", key)
+    if unseal(sealed) != key:
         raise LegerdError("systemd-creds: what it sealed does not open again")
     return sealed
 
 
-def _creds(arguments: list[str], data: bytes) -> bytes:
-    done = processes.run(["systemd-creds", *arguments], timeout=_TIMEOUT, data=data)
+def unseal(sealed: bytes) -> bytes:
+    """The key in an encrypted credential of this host. Raises LegerdError."""
+    return _creds("decrypt", sealed)
+
+
+def _creds(verb: str, data: bytes) -> bytes:
+    command = ["systemd-creds", verb, f"--name={CREDENTIAL}", "-", "-"]
+    done = processes.run(command, timeout=_TIMEOUT, data=data)
     if done.code:
         raise LegerdError(
-            f"systemd-creds {arguments[0]}: {done.message}",
+            f"systemd-creds {verb}: {done.message}",
             hint="systemd-creds setup; journalctl -u legerd-keygen.service",
         )
     return done.stdout

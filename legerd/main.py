@@ -141,6 +141,8 @@ _COMMANDS: Mapping[str, Callable[[Options], None]] = {
     "serve": _serve,
     "keygen": commands.make_key,
     "recovery-key": commands.recovery_key,
+    "rekey": commands.renew_keys,
+    "backup": commands.make_backup,
     "restore": commands.restore,
     "check": commands.check,
     "import": commands.import_file,

@@ -41,6 +41,16 @@ class Options:
     db: Path | None = None
     file: Path | None = None
     file_key: Path | None = None
+    file_kms_key: str = ""
+    kms_key: str = ""
+    data_key: bool = False
+    new_key_file: Path | None = None
+    new_kms_key: str = ""
+    to: str = ""
+    keep: int = 0
+    without_recovery_key: bool = False
+    source: str = ""
+    replace: bool = False
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -79,6 +89,8 @@ def _store(parser: Parser) -> None:
     add("--db", type=Path, metavar="FILE", help="the database: secrets.db, or setec's own file")
     add("--key-file", type=Path, metavar="FILE",
         help="a key-encryption key of 32 bytes instead of the credential")  # fmt: skip
+    add("--kms-key", default="", metavar="ARN",
+        help="a key-encryption key in AWS KMS instead of the credential")  # fmt: skip
     add("--accept-rollback", action="store_true", help="open a vault that is older than it was")
     add("--dev", action="store_true", help="for tests: a loopback address and setec's dummy key")
 
@@ -113,12 +125,37 @@ def _recovery_key(parser: Parser) -> None:
                         help="write the key there instead of on the terminal")  # fmt: skip
 
 
-def _restore(parser: Parser) -> None:
-    _state(parser)
+def _rekey(parser: Parser) -> None:
+    _store(parser)
+    new = parser.add_mutually_exclusive_group()
+    new.add_argument("--data-key", action="store_true",
+                     help="encrypt everything afresh, with a new data key")  # fmt: skip
+    new.add_argument("--new-key-file", type=Path, metavar="FILE",
+                     help="the key that takes the place of --key-file or --kms-key")  # fmt: skip
+    new.add_argument("--new-kms-key", default="", metavar="ARN",
+                     help="the key in AWS KMS that takes its place")  # fmt: skip
+
+
+def _backup(parser: Parser) -> None:
+    _store(parser)
     add = parser.add_argument
+    add("--to", required=True, metavar="FOLDER|s3://BUCKET/PREFIX", help="where to")
+    add("--keep", type=_count, default=0, metavar="N",
+        help="remove all but the newest N of this host (default: none)")  # fmt: skip
+    add("--without-recovery-key", action="store_true",
+        help="although nobody could open it if this host is lost")  # fmt: skip
+    add("--hostname", dest="host", default="", metavar="NAME", help="this host's name")
+
+
+def _restore(parser: Parser) -> None:
+    _store(parser)
+    add = parser.add_argument
+    add("source", nargs="?", default="", metavar="BACKUP",
+        help="a backup, or the folder or s3://BUCKET/PREFIX with it; "
+        "without one, the files that are in place")  # fmt: skip
+    add("--replace", action="store_true", help="put a vault that is there aside")
     add("--recovery-key", type=Path, metavar="FILE",
         help="read the key there; without it, it is asked for")  # fmt: skip
-    add("--accept-rollback", action="store_true", help="take a vault that is older than it was")
 
 
 def _state(parser: Parser) -> None:
@@ -131,13 +168,16 @@ def _setec_file(parser: Parser) -> None:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="setec's database file")
     add("--file-key", type=Path, metavar="FILE", help="its key, if it is not legerd's own")
+    add("--file-kms-key", default="", metavar="ARN", help="its key, if it is in AWS KMS")
 
 
 _COMMANDS: Mapping[str, tuple[str, Callable[[Parser], None]]] = {
     "serve": ("serve: what legerd.service runs", _serve),
     "keygen": ("make the host's key and an empty vault, once", _keygen),
     "recovery-key": ("make a recovery key, which is kept off this host", _recovery_key),
-    "restore": ("seal a vault that came from elsewhere to this host", _restore),
+    "rekey": ("give the vault a new key-encryption key, or a new data key", _rekey),
+    "backup": ("copy the vault, encrypted, to a folder or to S3", _backup),
+    "restore": ("put a backup in place, sealed to this host", _restore),
     "check": ("read every record and every line of the audit log", _store),
     "import": ("add all secrets of a file of setec's, or none", _setec_file),
     "export": ("write all secrets to a new file of setec's", _setec_file),
@@ -151,6 +191,13 @@ def _bytes(text: str) -> int:
     if number <= 0:
         raise argparse.ArgumentTypeError("a number of bytes above 0 is expected")
     return number
+
+
+def _count(text: str) -> int:
+    """A number of things (1 or more)."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError("a number above 0 is expected")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -101,6 +101,7 @@ class Store:
         self._queue: list[_Ticket] = []
         self._turn = threading.Condition()
         self._busy = False
+        self._reserved = 0
         self._tags = crypto.derive(vault.tags_root, "legerd/1 tags")
 
     @classmethod
@@ -249,7 +250,7 @@ class Store:
         ticket = _Ticket(name, decide)
         with self._turn:
             self._queue.append(ticket)
-            while self._busy and not ticket.settled:
+            while (self._busy or self._reserved) and not ticket.settled:
                 self._turn.wait()
             if ticket.settled:
                 return ticket.result()
@@ -263,10 +264,12 @@ class Store:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """While nobody commits."""
+        """While nobody commits; whoever wants to meanwhile comes after this."""
         with self._turn:
+            self._reserved += 1
             while self._busy:
                 self._turn.wait()
+            self._reserved -= 1
             self._busy = True
         try:
             yield

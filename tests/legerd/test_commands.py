@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 
 import pytest
 from leger.errors import LegerError
 
-from legerd import commands
+from legerd import rootsocket
 from legerd.main import main
 from tests.legerd.daemon import unix_daemon
 
@@ -52,12 +53,16 @@ def test_check_says_which_key_is_wrong(state: Path, capfd: pytest.CaptureFixture
     assert {file.name: file.read_bytes() for file in state.iterdir()} == before
 
 
+def recovery_of(public: bytes) -> dict[str, object]:
+    return {"PublicKey": base64.b64encode(public).decode()}
+
+
 def test_a_server_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "ROOT_SOCKET", tmp_path / "nobody")
+    monkeypatch.setattr(rootsocket, "PATH", tmp_path / "nobody")
     with pytest.raises(LegerError, match="legerd does not answer") as found:
-        commands.register(bytes(32))
+        rootsocket.ask("recovery", recovery_of(bytes(32)))
     assert found.value.hint == "systemctl status legerd.service"
 
 
@@ -66,12 +71,12 @@ def test_a_recovery_key_is_set_at_the_running_server(
 ) -> None:
     with unix_daemon(tmp_path) as legerd:
         assert isinstance(legerd.address, Path)
-        monkeypatch.setattr(commands, "ROOT_SOCKET", legerd.address)
+        monkeypatch.setattr(rootsocket, "PATH", legerd.address)
         if os.geteuid():
             with pytest.raises(LegerError, match="only root"):
-                commands.register(bytes(31) + b"\x09")
+                rootsocket.ask("recovery", recovery_of(bytes(31) + b"\x09"))
             return
-        with pytest.raises(LegerError, match="refused the recovery key"):
-            commands.register(b"")
-        commands.register(bytes(31) + b"\x09")
+        with pytest.raises(LegerError, match="internal error"):
+            rootsocket.ask("recovery", recovery_of(b""))
+        rootsocket.ask("recovery", recovery_of(bytes(31) + b"\x09"))
         assert b'"Recovery":""' not in legerd.request("POST", "/api/leger/status", b"{}")[1]

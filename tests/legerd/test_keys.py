@@ -221,7 +221,7 @@ def test_a_vault_from_another_host_is_sealed_to_this_one(folders: tuple[Path, Pa
         ("legerd.keygen.disk.write_file", "after"),
         ("legerd.vault.Vault.replace_slots", "before"),
         ("legerd.vault.Vault.replace_slots", "after"),
-        ("legerd.keygen._finish", "after"),
+        ("legerd.keygen.finish", "after"),
     ],
 )
 def test_a_restore_killed_at_any_step_is_run_again(
