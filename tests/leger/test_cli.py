@@ -96,12 +96,6 @@ def test_a_folder_in_the_way_of_a_file_is_named_without_a_traceback(tmp_path: Pa
     assert b"Traceback" not in done.stderr
 
 
-def test_deleting_asks_and_takes_no_for_an_answer() -> None:
-    done = leger("secrets", "delete", "prod/db")
-    assert done.returncode == 5
-    assert b"--yes" in done.stderr
-
-
 def test_a_change_needs_a_host_with_systemd(tmp_path: Path) -> None:
     done = leger("--user", "deploy", "update", "--all", env={"HOME": str(tmp_path)})
     if Path("/run/systemd/system").is_dir():

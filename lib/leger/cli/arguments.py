@@ -40,6 +40,18 @@ _JSON = _argument("--json", action="store_true", help="print JSON")
 _YES = _argument("--yes", "-y", action="store_true", help="do not ask")
 _NAME = _argument("name", metavar="NAME", help="the deployment's name")
 _SECRET = _argument("name", metavar="NAME", help="the secret's name in legerd")
+_VALUE = _argument("value", metavar="-|@FILE", help="- for standard input, or @ and a file")
+_VERSION = _argument("number", type=int, metavar="VERSION")
+_TOKEN = _argument(
+    "token", nargs="?", default="", metavar="TOKEN", help="confirms it; asked for without one"
+)
+_SERVER = _argument(
+    "--server",
+    "-s",
+    default="",
+    metavar="URL",
+    help="a setec server instead of this host's (default: $SETEC_SERVER)",
+)
 _DRY = _argument("--dry-run", action="store_true", help="check and show, switch nothing")
 _MISSING = _argument(
     "--allow-missing-secrets", action="store_true", help="deploy although secrets are missing"
@@ -203,24 +215,77 @@ COMMANDS = (
         "secrets",
         (
             _SECRET,
-            _argument("value", metavar="-|@FILE", help="- for standard input, or @ and a file"),
+            _VALUE,
             _argument("--no-activate", action="store_true", help="store it, but do not use it yet"),
+            _SERVER,
             _JSON,
         ),
+    ),
+    Command(
+        ("secrets", "put"),
+        "store a value as setec does: it is not active unless it is the first",
+        "secrets",
+        (
+            _SECRET,
+            _argument("--from-file", default="", metavar="FILE", help="not standard input"),
+            _argument("--trim-space", action="store_true", help="take space off its ends"),
+            _argument("--verbatim", action="store_true", help="store space at its ends, too"),
+            _argument("--empty-ok", action="store_true", help="store an empty value, too"),
+            _SERVER,
+            _JSON,
+        ),
+    ),
+    Command(
+        ("secrets", "create-version"),
+        "store a value as a version of your choice, and use it",
+        "secrets",
+        (_SECRET, _VERSION, _VALUE, _SERVER, _JSON),
     ),
     Command(
         ("secrets", "get"),
         "print a value, byte for byte",
         "secrets",
-        (_SECRET, _argument("--version", dest="number", type=int, default=0, metavar="N")),
+        (
+            _SECRET,
+            _argument("--version", dest="number", type=int, default=0, metavar="N"),
+            _argument(
+                "--if-changed",
+                action="store_true",
+                help="the active version, if that is another than --version; else exit with 1",
+            ),
+            _SERVER,
+            _JSON,
+        ),
     ),
-    Command(("secrets", "list"), "the secrets that you may see", "secrets", (_JSON,)),
-    Command(("secrets", "info"), "the versions of a secret", "secrets", (_SECRET, _JSON)),
+    Command(("secrets", "list"), "the secrets that you may see", "secrets", (_SERVER, _JSON)),
+    Command(
+        ("secrets", "info"),
+        "the versions of a secret, who made them, and what is said of it",
+        "secrets",
+        (_SECRET, _SERVER, _JSON),
+    ),
+    Command(
+        ("secrets", "describe"),
+        "say what a secret is for and when it expires; an empty text takes it away",
+        "secrets",
+        (
+            _SECRET,
+            _argument("--description", metavar="TEXT"),
+            _argument(
+                "--label",
+                action="append",
+                metavar="KEY=VALUE",
+                help="all of its labels; may be given again",
+            ),
+            _argument("--expires", metavar="DATE", help="2027-01-31, or with a time, RFC 3339"),
+            _SERVER,
+        ),
+    ),
     Command(
         ("secrets", "activate"),
         "use another version of a secret",
         "secrets",
-        (_SECRET, _argument("number", type=int, metavar="VERSION")),
+        (_SECRET, _VERSION, _SERVER, _JSON),
     ),
     Command(
         ("secrets", "delete"),
@@ -228,10 +293,18 @@ COMMANDS = (
         "secrets",
         (
             _SECRET,
+            _TOKEN,
             _argument("--version", dest="number", type=int, default=0, metavar="N"),
             _YES,
+            _SERVER,
+            _JSON,
         ),
-        question="delete the secret {name}?",
+    ),
+    Command(
+        ("secrets", "delete-version"),
+        "delete one version of a secret for ever",
+        "secrets",
+        (_SECRET, _VERSION, _TOKEN, _YES, _SERVER, _JSON),
     ),
     Command(("settle",), "what leger-settle.service runs late in the boot", "settle"),
 )

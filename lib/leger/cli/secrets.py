@@ -1,4 +1,4 @@
-"""leger secrets: set, get, list, info, activate, delete, over legerd's socket.
+"""leger secrets: the secrets of this host's legerd, or of a setec server at --server.
 
 A value comes from standard input or a file and goes out on stdout, byte for byte; it is never in
 an argument, in the environment or in a message.
@@ -7,35 +7,28 @@ an argument, in the environment or in a message.
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
+import os
+import shlex
 import sys
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from leger import disk
-from leger.cli import output
-from leger.errors import UsageError
+from leger.cli import output, secretinput
+from leger.errors import CancelledError, LegerError, NotAuthorisedError, UsageError
 from leger.legerdclient import Client, Info, NotFoundError
-from leger.secretvalue import SecretValue
-
-_PODMAN_LIMIT = 511_999
-_MAX_BYTES = 64 << 20
+from leger.secrethistory import History
 
 
 def run(options: argparse.Namespace) -> int:
     """Run one of the secrets commands."""
-    commands = {
-        "secrets set": _set,
-        "secrets get": _get,
-        "secrets list": _list,
-        "secrets info": _info,
-        "secrets activate": _activate,
-        "secrets delete": _delete,
-    }
-    commands[options.command](Client(), options)
+    client = Client(server=options.server or os.environ.get("SETEC_SERVER", ""))
+    _COMMANDS[options.command](client, options)
     return 0
 
 
 def _set(client: Client, options: argparse.Namespace) -> None:
-    value = _read(options.value)
+    value = secretinput.given(options.value)
     try:
         before = client.info(options.name)
     except NotFoundError:
@@ -45,59 +38,52 @@ def _set(client: Client, options: argparse.Namespace) -> None:
     if not active and not options.no_activate:
         client.activate(options.name, version)
         active = True
-    if options.json:
-        output.document({"name": options.name, "version": version, "active": active})
-    elif before is not None and version in before.versions:
+    if before is not None and version in before.versions and not options.json:
         output.result(f"{options.name}: version {version} has this value already")
     else:
-        output.result(f"{options.name}: version {version} stored{'' if active else ', not active'}")
+        _stored(options, version, active=active)
 
 
-def _read(where: str) -> SecretValue:
-    """The value from standard input (-) or a file (@FILE)."""
-    if where == "-" and sys.stdin.isatty():
-        return _typed()
-    if where == "-":
-        data = sys.stdin.buffer.read(_MAX_BYTES + 1)
-    elif where.startswith("@") and len(where) > 1:
-        data = disk.read_file(Path(where[1:]), _MAX_BYTES)
-    else:
-        raise UsageError(
-            "a secret's value is not given as an argument, where others would see it",
-            hint="- reads it from standard input, @FILE from a file",
-        )
-    if len(data) > _MAX_BYTES:
-        raise UsageError(f"the value is larger than {_MAX_BYTES >> 20} MiB")
-    _warn(data)
-    return SecretValue(data)
-
-
-def _typed() -> SecretValue:
-    """What is typed, without echo and without the newline that ends it."""
-    import getpass
-
+def _put(client: Client, options: argparse.Namespace) -> None:
+    value = secretinput.checked(
+        options.from_file,
+        trim=options.trim_space,
+        verbatim=options.verbatim,
+        empty=options.empty_ok,
+    )
+    version = client.put(options.name, value)
     try:
-        return SecretValue(getpass.getpass("value: ").encode(errors="surrogateescape"))
-    except EOFError as error:
-        raise UsageError("no value was typed") from error
+        active = client.info(options.name).active == version
+    except NotAuthorisedError:
+        active = None
+    _stored(options, version, active=active)
 
 
-def _warn(data: bytes) -> None:
-    if data.endswith(b"\n"):
-        output.progress(
-            "leger: warning: the value ends in a newline, which is stored as part of it"
-        )
-        output.progress("leger: hint: printf %s writes none")
-    if not data:
-        output.progress("leger: warning: the value is empty; podman refuses an empty secret")
-    if len(data) > _PODMAN_LIMIT:
-        output.progress(
-            f"leger: warning: the value is larger than {_PODMAN_LIMIT} bytes; podman refuses that"
-        )
+def _create_version(client: Client, options: argparse.Namespace) -> None:
+    value = secretinput.given(options.value)
+    client.create_version(options.name, options.number, value)
+    _stored(options, options.number, active=True)
+
+
+def _stored(options: argparse.Namespace, version: int, *, active: bool | None) -> None:
+    """Tell which version was stored; `active` is None if that cannot be known."""
+    if options.json:
+        output.document({"name": options.name, "version": version, "active": active})
+    else:
+        state = ", not active" if active is False else ""
+        output.result(f"{options.name}: version {version} stored{state}")
 
 
 def _get(client: Client, options: argparse.Namespace) -> None:
-    value, _ = client.get(options.name, options.number)
+    name, number = options.name, options.number
+    found = client.get_changed(name, number) if options.if_changed else client.get(name, number)
+    if found is None:
+        raise LegerError(f"{name}: version {number} is still the active one")
+    value, version = found
+    if options.json:
+        encoded = base64.b64encode(value.reveal()).decode()
+        output.document({"name": name, "version": version, "base64": encoded})
+        return
     sys.stdout.buffer.write(value.reveal())
     sys.stdout.buffer.flush()
     if sys.stdout.isatty():
@@ -107,37 +93,144 @@ def _get(client: Client, options: argparse.Namespace) -> None:
 def _list(client: Client, options: argparse.Namespace) -> None:
     found = client.list()
     if options.json:
-        output.document([_raw(info) for info in found])
+        output.document(
+            [{"name": i.name, "active": i.active, "versions": list(i.versions)} for i in found]
+        )
     elif not found:
         output.progress("no secrets")
     else:
-        rows = [(info.name, str(info.active), str(len(info.versions))) for info in found]
+        rows = [(info.name, str(info.active), _numbers(info.versions)) for info in found]
         output.table([("NAME", "ACTIVE", "VERSIONS"), *rows])
 
 
+def _numbers(versions: tuple[int, ...]) -> str:
+    """All versions of a secret, the middle of many left out."""
+    texts = [str(version) for version in versions]
+    return ",".join(texts if len(texts) <= 8 else [*texts[:2], "...", *texts[-4:]])
+
+
 def _info(client: Client, options: argparse.Namespace) -> None:
-    info = client.info(options.name)
+    history = client.history(options.name)
     if options.json:
-        output.document(_raw(info))
+        output.document(history.raw())
         return
-    output.result(f"{info.name}: version {info.active} is active")
-    output.result(f"versions: {' '.join(map(str, info.versions))}")
+    output.result(f"{history.name}: version {history.active} is active")
+    for title, text in _said(history).items():
+        output.result(f"{title}: {text}")
+    rows = [
+        (
+            f"{made.version}{' *' if made.version == history.active else ''}",
+            made.created or "not known",
+            made.creator or "not known",
+        )
+        for made in history.versions
+    ]
+    output.table([("VERSION", "MADE", "BY"), *rows])
+
+
+def _said(history: History) -> Mapping[str, str]:
+    said = {
+        "description": history.description,
+        "labels": ", ".join(f"{key}={value}" for key, value in sorted(history.labels.items())),
+        "expires": history.expires,
+        "deleted versions": " ".join(map(str, history.deleted)),
+    }
+    return {title: text for title, text in said.items() if text}
+
+
+def _describe(client: Client, options: argparse.Namespace) -> None:
+    said: dict[str, object] = {}
+    if options.description is not None:
+        said["Description"] = options.description
+    if options.label is not None:
+        said["Labels"] = dict(_label(text) for text in options.label if text)
+    if options.expires is not None:
+        said["Expires"] = _date(options.expires)
+    if not said:
+        raise UsageError("nothing to say", hint="--description, --label or --expires")
+    client.describe(options.name, said)
+    output.result(f"{options.name}: described")
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{text!r} is no label", hint="--label KEY=VALUE")
+    return key, value
+
+
+def _date(text: str) -> str:
+    """A date alone is its last moment in UTC."""
+    return f"{text}T23:59:59Z" if len(text) == len("2027-01-31") else text
 
 
 def _activate(client: Client, options: argparse.Namespace) -> None:
     client.activate(options.name, options.number)
-    output.result(f"{options.name}: version {options.number} is active")
+    if options.json:
+        output.document({"name": options.name, "version": options.number, "active": True})
+    else:
+        output.result(f"{options.name}: version {options.number} is active")
 
 
 def _delete(client: Client, options: argparse.Namespace) -> None:
     if options.number:
-        client.delete_version(options.name, options.number)
-        output.result(f"{options.name}: version {options.number} deleted")
+        _delete_version(client, options)
         return
-    client.info(options.name)
+    _confirm(client, options, f"the secret {options.name}", "delete")
     client.delete(options.name)
-    output.result(f"{options.name}: deleted")
+    _deleted(options, f"{options.name}: deleted")
 
 
-def _raw(info: Info) -> dict[str, object]:
-    return {"name": info.name, "active": info.active, "versions": list(info.versions)}
+def _delete_version(client: Client, options: argparse.Namespace) -> None:
+    what = f"version {options.number} of {options.name}"
+    _confirm(client, options, what, "delete-version", options.number)
+    client.delete_version(options.name, options.number)
+    _deleted(options, f"{options.name}: version {options.number} deleted")
+
+
+def _deleted(options: argparse.Namespace, told: str) -> None:
+    if options.json:
+        version = {"version": options.number} if options.number else {}
+        output.document({"name": options.name, **version, "deleted": True})
+    else:
+        output.result(told)
+
+
+def _confirm(
+    client: Client, options: argparse.Namespace, what: str, verb: str, number: int = 0
+) -> None:
+    """Go on with --yes, with the token that a call without one tells, or with a y that is typed.
+
+    The token is for the secret as it is now: once it has changed, there is another.
+    """
+    try:
+        info = client.info(options.name)
+    except NotAuthorisedError:
+        info = Info(options.name, (), 0)
+    if options.yes or options.token == (token := _token(info, number)):
+        return
+    if not options.token and sys.stdin.isatty():
+        output.confirm(f"delete {what}?", yes=False)
+        return
+    words = ["leger", "secrets", verb, options.name, *([str(number)] if number else []), token]
+    wrong = "the token is not, or no more, the one" if options.token else "not confirmed"
+    raise CancelledError(f"delete {what}: {wrong}", hint=f"{shlex.join(words)}, or --yes")
+
+
+def _token(info: Info, number: int) -> str:
+    seen = f"{info.name}\n{info.active}\n{info.versions}\n{number}"
+    return hashlib.sha256(seen.encode()).hexdigest()[:8]
+
+
+_COMMANDS: Mapping[str, Callable[[Client, argparse.Namespace], None]] = {
+    "secrets set": _set,
+    "secrets put": _put,
+    "secrets create-version": _create_version,
+    "secrets get": _get,
+    "secrets list": _list,
+    "secrets info": _info,
+    "secrets describe": _describe,
+    "secrets activate": _activate,
+    "secrets delete": _delete,
+    "secrets delete-version": _delete_version,
+}
