@@ -11,7 +11,7 @@ from leger.deployment import Deployment, Health, relative_path
 from leger.yamlfile import Node, Plain
 
 FILE = ".leger.yaml"
-_HOSTS = ("source", "ref", "path", "scope", "verify", "update", "replaces", "fresh")
+_HOSTS = ("source", "ref", "path", "scope", "verify", "update", "replaces", "fresh", "auth")
 _KEYS = ("description", "secrets", "values", "health", "on-secret-change", "exclude", "data")
 _KINDS: Mapping[str, Callable[[Plain], bool]] = {
     "text": lambda value: isinstance(value, str),

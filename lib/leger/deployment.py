@@ -15,6 +15,7 @@ from leger.errors import ConfigError
 from leger.quantities import duration
 from leger.scope import Scope
 from leger.source import Address
+from leger.trust import NOBODY, NOTHING, Auth, Verify
 from leger.yamlfile import Node, Plain
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
@@ -22,7 +23,7 @@ _REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|/$|\.$))[A-Za-z0-9_][\
 _PODMAN_SECRET = re.compile(r"[^,/=\0\s]{1,253}(?:/[-._A-Za-z0-9]{1,253})?")
 _KEYS = (
     "source", "ref", "path", "scope", "values", "secrets", "on-secret-change", "verify", "update",
-    "health", "exclude", "data", "fresh", "replaces",
+    "health", "exclude", "data", "fresh", "replaces", "auth",
 )  # fmt: skip
 
 
@@ -37,6 +38,10 @@ class Health:
     def parse(cls, node: Node) -> Self:
         """Read `health:`."""
         return cls(**{key: duration(value) for key, value in node.mapping(_HEALTH).items()})
+
+    def plain(self) -> Plain:
+        """As it stands in a file."""
+        return {"timeout": f"{self.timeout:g}s", "quiet": f"{self.quiet:g}s"}
 
 
 _HEALTH = ("timeout", "quiet")
@@ -60,13 +65,14 @@ class Deployment:
     values: Mapping[str, Plain] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     on_secret_change: str | None = None
-    allowed_signers: str = ""
+    verify: Verify = NOBODY
     update: str = "apply"
     health: Health | None = None
     exclude: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     fresh: bool = False
     replaces: tuple[str, ...] = ()
+    auth: Auth = NOTHING
 
     @classmethod
     def parse(cls, raw: Node, *, name: str, scope: str = "system") -> Self:
@@ -82,14 +88,11 @@ class Deployment:
         keys = raw.mapping(_KEYS)
         if "source" not in keys:
             raise raw.error("source is missing", hint="source: the repository's address")
-        given = {
-            key.replace("-", "_"): _READERS[key](node)
-            for key, node in keys.items()
-            if key != "verify"
-        }
-        if "verify" in keys:
-            given["allowed_signers"] = _verify(keys["verify"])
-        return cls(name=name, **{"scope": scope, **given})
+        given = {key.replace("-", "_"): _READERS[key](node) for key, node in keys.items()}
+        found = cls(name=name, **{"scope": scope, **given})
+        if problem := found.auth.misfit(found.address.remote):
+            raise keys["auth"].error(problem)
+        return found
 
     @property
     def address(self) -> Address:
@@ -179,20 +182,14 @@ def dump(deployment: Deployment) -> bytes:
     raw: dict[str, Plain] = {}
     for item in fields(deployment):
         value = getattr(deployment, item.name)
-        if item.name in ("name", "scope") or not value:
-            continue
-        if item.name == "allowed_signers":
-            raw["verify"] = {"allowed-signers": value}
-        elif item.name == "health":
-            raw["health"] = {"timeout": f"{value.timeout:g}s", "quiet": f"{value.quiet:g}s"}
-        elif item.name == "fresh":
-            raw["fresh"] = "required"
-        elif item.name != "update" or value != "apply":
-            raw[item.name.replace("_", "-")] = _plain(value)
+        if item.name not in ("name", "scope") and value != item.default and value:
+            raw[item.name.replace("_", "-")] = "required" if value is True else _plain(value)
     return yamlfile.dump(raw)
 
 
 def _plain(value: object) -> Plain:
+    if isinstance(value, (Auth, Verify, Health)):
+        return value.plain()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -246,13 +243,6 @@ def secret_name(node: Node) -> str:
     return text
 
 
-def _verify(node: Node) -> str:
-    keys = node.mapping(["allowed-signers"])
-    if "allowed-signers" not in keys:
-        raise node.error("allowed-signers is missing")
-    return keys["allowed-signers"].text()
-
-
 def _values(node: Node) -> dict[str, Plain]:
     return {key: value.plain() for key, value in node.mapping().items()}
 
@@ -273,6 +263,8 @@ _READERS = {
     "health": Health.parse,
     "exclude": Node.texts,
     "data": _paths,
+    "verify": Verify.parse,
     "fresh": lambda node: node.choice(("required", "preferred")) == "required",
     "replaces": Node.texts,
+    "auth": Auth.parse,
 }

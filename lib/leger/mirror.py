@@ -9,43 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
-import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from leger import disk, processes
-from leger.config import Limits
+from leger import disk, gitprogram, processes
+from leger.accepted import Accepted, Reference, shape
 from leger.deployment import Deployment
-from leger.errors import LegerError
+from leger.gitprogram import FetchError, Remote
 from leger.scope import Scope
 from leger.source import shown
 
-PROTOCOLS = ("https", "ssh", "file")
-_MEMORY = 4 << 30
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_KEPT = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
-_SETTINGS = {
-    "core.fsync": "all",
-    "core.hooksPath": "/dev/null",
-    "core.sshCommand": "ssh -oBatchMode=yes -oConnectTimeout=20",
-    "credential.helper": "",
-    "fetch.fsckObjects": "false",
-    "fetch.unpackLimit": "1",
-    "gc.auto": "0",
-    "http.followRedirects": "initial",
-    "http.lowSpeedLimit": "1000",
-    "http.lowSpeedTime": "60",
-    "maintenance.auto": "false",
-    "uploadpack.packObjectsHook": "",
-}
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+_EVERYTHING = ("+refs/heads/*:refs/leger/all/heads/*", "+refs/tags/*:refs/leger/all/tags/*")
+_PACKS = 50
 
 
-class FetchError(LegerError):
-    """A source cannot be fetched; the mirror is as it was."""
+class RewoundError(FetchError):
+    """A branch was rewound or rewritten, or a tag moved; what was accepted before still counts."""
 
 
 @dataclass(frozen=True)
@@ -62,69 +46,194 @@ class Mirror:
         name = hashlib.sha256(remote.encode()).hexdigest()[:16]
         return cls(remote, scope.sources / f"{name}.git")
 
-    def id(self, reference: str) -> str:
-        """The commit that our own `reference` names; "" when there is none."""
-        done = self.run(["rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}"], 30)
+    @property
+    def record(self) -> Path:
+        """The file beside the mirror that says what was accepted of the remote."""
+        return self.path.with_suffix(".json")
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked while the mirror is fetched into."""
+        return self.path.with_suffix(".lock")
+
+    def remove(self) -> None:
+        """Forget the remote."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.record.unlink(missing_ok=True)
+        self.lock.unlink(missing_ok=True)
+
+    def id(self, name: str) -> str:
+        """The commit that an object's id or a reference of the mirror leads to; "" without one."""
+        done = self.run(["rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"], 30)
         return done.stdout.decode().strip() if done.code == 0 else ""
 
     def has(self, commit: str) -> bool:
-        """Whether the whole commit is here."""
+        """Whether the commit and its tree are here."""
         return self.run(["cat-file", "-e", f"{commit}^{{tree}}"], 30).code == 0
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether `new` is `old` or was made on top of it; not if one of them is not here."""
+        return self.run(["merge-base", "--is-ancestor", old, new], 120).code == 0
 
     def run(self, arguments: list[str], timeout: float) -> processes.Completed:
         """Git in this mirror, without a remote."""
         if not self.path.is_dir():
             return processes.Completed(1, b"", b"no mirror yet")
-        return processes.run(
-            ["git", *arguments], timeout=timeout, environment=environment(self.path, ())
-        )
+        return gitprogram.local(arguments, self.path, timeout)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a deployment asks its remote for: the first of `names` that is there."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def by(cls, deployment: Deployment) -> Asked:
+        """The names that the deployment follows: its ref's, or those that its address may mean."""
+        if deployment.ref:
+            return cls((deployment.ref,))
+        return cls(branches(deployment.address.tree) or ("HEAD",))
+
+    @property
+    def commit(self) -> str:
+        """The full commit that is asked for; "" when it is a branch or a tag."""
+        return next((name for name in self.names if COMMIT.fullmatch(name)), "")
 
 
 class Fetch:
-    """One fetch into one mirror, which the caller has locked."""
+    """Fetches from one remote into its mirror, which the caller has locked."""
 
-    def __init__(
-        self, mirror: Mirror, limits: Limits, protocols: tuple[str, ...] = PROTOCOLS
-    ) -> None:
+    def __init__(self, mirror: Mirror, remote: Remote) -> None:
         self.mirror = mirror
-        self.limits = limits
-        self.protocols = protocols
-        self.deadline = time.monotonic() + limits.fetch_seconds
+        self.remote = remote
+        self.listed: dict[str, str] | None = None
+        self.known = Accepted.load(mirror.record)
+        self.is_whole = bool(self.known.shape) and self.known.shape == shape(mirror.path)
 
-    def commit(self, deployment: Deployment) -> str:
-        """The commit that the deployment's ref names, brought into the mirror.
+    def ask(self, deployments: Iterable[Deployment]) -> None:
+        """Ask the remote once for all that these deployments need to know."""
+        needed = {name for item in deployments for name in self._questions(item)}
+        self.listed = self._list(sorted(needed)) if needed else {}
 
-        A mirror that a power cut damaged is made anew.
+    def commit(self, deployment: Deployment, *, accept_rewind: bool = False) -> str:
+        """The commit that the deployment's ref names, brought into the mirror and accepted.
+
+        A mirror that a power cut damaged is made anew. Raises FetchError, and RewoundError.
         """
-        was_there = self.mirror.path.is_dir()
+        if self.listed is None:
+            self.ask([deployment])
+        if deployment.ref:
+            self._name_folder(deployment)
+        name, found = self._found(Asked.by(deployment), deployment)
+        return self._accepted(deployment, name, found, accept_rewind=accept_rewind)
+
+    def _questions(self, deployment: Deployment) -> Iterator[str]:
+        asked = Asked.by(deployment)
+        if not asked.commit:
+            yield from asked.names
+        tree = branches(deployment.address.tree)
+        if deployment.ref and not any(name in self.known.references for name in tree):
+            yield from tree
+
+    def _list(self, names: list[str]) -> dict[str, str]:
+        patterns = [reference for name in names for reference in _candidates(name)]
+        command = ["ls-remote", "--quiet", "--", self.mirror.remote, *patterns]
+        output = self.remote.run(command, None)
+        lines = (line.partition("\t") for line in output.decode(errors="replace").splitlines())
+        return {name: id_ for id_, _, name in lines if COMMIT.fullmatch(id_)}
+
+    def _found(self, asked: Asked, deployment: Deployment) -> tuple[str, Reference]:
+        if asked.commit:
+            return asked.commit, Reference(asked.commit, asked.commit, "")
+        listed = self.listed or {}
+        for name in asked.names:
+            for reference in _candidates(name):
+                if reference in listed:
+                    return name, Reference(reference, listed[reference], "")
+        first = asked.names[0]
+        what = "default branch" if first == "HEAD" else f"branch or tag {first!r}"
+        raise FetchError(f"{deployment.name}: {shown(self.mirror.remote)} has no {what}")
+
+    def _name_folder(self, deployment: Deployment) -> None:
+        """Note which branch a /tree/BRANCH/PATH address means, though another ref is deployed."""
+        tree = branches(deployment.address.tree)
+        if tree and not any(name in self.known.references for name in tree):
+            with contextlib.suppress(FetchError):
+                self._accepted(deployment, *self._found(Asked(tree), deployment))
+
+    def _accepted(
+        self, deployment: Deployment, name: str, found: Reference, *, accept_rewind: bool = False
+    ) -> str:
+        before = self.known.references.get(name)
+        if before and before.id == found.id and self.is_whole:
+            return before.commit
+        found = replace(found, commit=self._mended(name, found))
+        if before and before.commit != found.commit and not accept_rewind:
+            self._check(deployment, name, before, found)
+        self._consolidate()
+        self.known = Accepted({**self.known.references, name: found}, shape(self.mirror.path))
+        self.known.save(self.mirror.record)
+        return found.commit
+
+    def _mended(self, name: str, found: Reference) -> str:
+        """Bring it; a mirror that cannot take it because it is damaged is made anew."""
         self._prepare()
         try:
-            return self._brought(deployment)
+            return self._brought(name, found)
         except FetchError:
-            if not was_there or self._is_sound():
+            if self.is_whole or self._is_sound():
                 raise
         shutil.rmtree(self.mirror.path)
         self._prepare()
-        return self._brought(deployment)
+        return self._brought(name, found)
 
-    def _brought(self, deployment: Deployment) -> str:
-        ref = deployment.ref
-        branches = [branch for branch, _ in splits(deployment.address.tree)]
-        if branches and not ref:
-            return self._follow(branches, deployment)
-        if branches:
-            # Where the branch ends and the folder begins, only its name in the mirror tells.
-            with contextlib.suppress(FetchError):
-                self._follow(branches, deployment)
-        return (
-            self._pinned(ref)
-            if _COMMIT.fullmatch(ref)
-            else self._follow([ref or "HEAD"], deployment)
+    def _brought(self, name: str, found: Reference) -> str:
+        if not self.mirror.has(found.id):
+            self._bring(name, found)
+        commit = self.mirror.id(found.id)
+        if commit:
+            return commit
+        where = shown(self.mirror.remote)
+        if name == found.id:
+            raise FetchError(f"{where} has no commit {name}")
+        raise FetchError(f"{where}: {name!r} names no commit")
+
+    def _bring(self, name: str, found: Reference) -> None:
+        local = f"refs/leger/{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        if name != found.id:
+            self._fetch(f"+{found.reference}:{local}")
+            return
+        with contextlib.suppress(FetchError):
+            self._fetch(f"+{name}:{local}")
+        if not self.mirror.has(name):
+            self._fetch(*_EVERYTHING)
+
+    def _check(
+        self, deployment: Deployment, name: str, before: Reference, found: Reference
+    ) -> None:
+        """Refuse what does not stand on what was accepted before."""
+        moved = before.is_tag and found.is_tag
+        if not moved and self.mirror.is_ancestor(before.commit, found.commit):
+            return
+        what = "the default branch" if name == "HEAD" else f"{'tag' if moved else 'branch'} {name}"
+        how = "moved"
+        if not moved:
+            back = self.mirror.is_ancestor(found.commit, before.commit)
+            how = "was rewound" if back else "was rewritten"
+        raise RewoundError(
+            f"{deployment.name}: {what} of {shown(self.mirror.remote)} {how}:"
+            f" from {before.commit} to {found.commit}",
+            hint="if that is meant, leger sync --accept-rewind takes it",
         )
 
-    def _is_sound(self) -> bool:
-        done = self.mirror.run(["fsck", "--connectivity-only", "--no-progress"], 120)
-        return done.code == 0 and b"error" not in done.stderr
+    def _fetch(self, *refspecs: str) -> None:
+        try:
+            self.remote.run([*_FETCH, "--", self.mirror.remote, *refspecs], self.mirror.path)
+        except FetchError as error:
+            if self._tidy() >= self.remote.limits.fetch_bytes:
+                raise _too_large(self.remote) from error
+            raise
 
     def _prepare(self) -> None:
         path = self.mirror.path
@@ -132,55 +241,23 @@ class Fetch:
             self._tidy()
             return
         disk.make_folder(path.parent)
-        self._git(["init", "--quiet", "--bare", "--template=", str(path)], local=True)
-        self._git(["config", "leger.remote", self.mirror.remote], local=True)
+        init = ["init", "--quiet", "--bare", "--template=", str(path)]
+        for command, folder in (
+            (init, None),
+            (["config", "leger.remote", self.mirror.remote], path),
+        ):
+            done = gitprogram.local(command, folder, 60)
+            if done.code != 0:
+                raise FetchError(f"{path}: cannot be made: {done.message}")
 
-    def _follow(self, names: list[str], deployment: Deployment) -> str:
-        remote = self._refs(names)
-        for name in names:
-            for reference in _candidates(name):
-                if reference in remote:
-                    return self._bring(name, reference, remote[reference])
-        what = f"branch or tag {names[0]!r}" if names != ["HEAD"] else "default branch"
-        raise FetchError(f"{deployment.name}: {shown(self.mirror.remote)} has no {what}")
+    def _is_sound(self) -> bool:
+        done = self.mirror.run(["fsck", "--connectivity-only", "--no-progress"], 120)
+        return done.code == 0 and b"error" not in done.stderr
 
-    def _refs(self, names: list[str]) -> dict[str, str]:
-        patterns = [reference for name in names for reference in _candidates(name)]
-        output = self._git(["ls-remote", "--quiet", "--", self.mirror.remote, *patterns])
-        lines = (line.partition("\t") for line in output.decode(errors="replace").splitlines())
-        return {name: id_ for id_, _, name in lines if _COMMIT.fullmatch(id_)}
-
-    def _bring(self, name: str, reference: str, id_: str) -> str:
-        local = local_name(name)
-        known = self.mirror.run(["rev-parse", "--verify", "--quiet", local], 30).stdout.decode()
-        if known.strip() != id_:
-            self._fetch([f"+{reference}:{local}"])
-        commit = self.mirror.id(local)
-        if not commit:
-            raise FetchError(f"{shown(self.mirror.remote)}: {name!r} names no commit")
-        return commit
-
-    def _pinned(self, commit: str) -> str:
-        if self.mirror.has(commit):
-            return commit
-        with contextlib.suppress(FetchError):
-            self._fetch([f"+{commit}:{local_name(commit)}"])
-        if not self.mirror.has(commit):
-            self._fetch(
-                ["+refs/heads/*:refs/leger/all/heads/*", "+refs/tags/*:refs/leger/all/tags/*"]
-            )
-        if not self.mirror.has(commit):
-            raise FetchError(f"{shown(self.mirror.remote)} has no commit {commit}")
-        return commit
-
-    def _fetch(self, refspecs: list[str]) -> None:
-        options = ["--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"]
-        try:
-            self._git(["fetch", *options, "--", self.mirror.remote, *refspecs])
-        except FetchError as error:
-            if self._tidy() >= self.limits.fetch_bytes:
-                raise _too_large(self.mirror.remote, self.limits) from error
-            raise
+    def _consolidate(self) -> None:
+        """Make one pack of many, whole, with what no reference leads to: generations need it."""
+        if len(list((self.mirror.path / "objects/pack").glob("*.pack"))) > _PACKS:
+            self.mirror.run(["repack", "-a", "-d", "-q", "--keep-unreachable"], 600)
 
     def _tidy(self) -> int:
         """Remove what a killed fetch leaves: locks for ever, and files that cost the limit anew.
@@ -195,61 +272,21 @@ class Fetch:
             path.unlink()
         return max(sizes)
 
-    def _git(self, arguments: list[str], *, local: bool = False) -> bytes:
-        limits = [f"--fsize={self.limits.fetch_bytes}", f"--as={_MEMORY}", "--core=0"]
-        left = max(0.1, self.deadline - time.monotonic())
-        where = shown(self.mirror.remote)
-        try:
-            done = processes.run(
-                ["prlimit", *limits, "--", "git", *arguments],
-                timeout=left,
-                environment=environment(
-                    None if arguments[0] in ("init", "ls-remote") else self.mirror.path,
-                    () if local else self.protocols,
-                ),
-                folder=Path("/"),
-            )
-        except processes.TimedOutError as error:
-            raise FetchError(
-                f"{where}: not fetched within {self.limits.fetch_seconds:g} s",
-                hint="limits: {fetch-time: ...} in config.yaml allows more",
-            ) from error
-        if done.code != 0:
-            raise _refused(where, done)
-        return done.stdout
 
-
-def _refused(where: str, done: processes.Completed) -> FetchError:
-    text = shown(done.stderr.decode(errors="replace"))
-    lines = ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:"))]
-    reason = (told or [line for line in lines if line] or [f"git ended with {done.code}"])[0]
-    return FetchError(f"{where}: cannot be fetched: {reason}", hint=_hint(text))
-
-
-def _too_large(remote: str, limits: Limits) -> FetchError:
+def _too_large(remote: Remote) -> FetchError:
     return FetchError(
-        f"{shown(remote)}: larger than {limits.fetch_bytes >> 20} MiB",
+        f"{shown(remote.address)}: larger than {remote.limits.fetch_bytes >> 20} MiB",
         hint="limits: {fetch-size: ...} in config.yaml allows more",
     )
 
 
-def _hint(text: str) -> str:
-    for mark, hint in (
-        ("Host key verification failed", "add the host's key to /etc/ssh/ssh_known_hosts"),
-        ("could not read Username", "the repository is private or does not exist"),
-        ("Permission denied (publickey", "give this host's ssh key access to the repository"),
-        ("dubious ownership", "the repository belongs to another user"),
-        ("not allowed", "use https, ssh or a path"),
-        ("Could not resolve host", "check the address and the network"),
-    ):
-        if mark in text:
-            return hint
-    return ""
-
-
 def _candidates(name: str) -> list[str]:
     return ["HEAD"] if name == "HEAD" else [f"refs/heads/{name}", f"refs/tags/{name}"]
+
+
+def branches(tree: str) -> tuple[str, ...]:
+    """Every branch that BRANCH/PATH may begin with, the longest first."""
+    return tuple(branch for branch, _ in splits(tree))
 
 
 def splits(tree: str) -> list[tuple[str, str]]:
@@ -258,39 +295,3 @@ def splits(tree: str) -> list[tuple[str, str]]:
     return [
         ("/".join(parts[:count]), "/".join(parts[count:])) for count in range(len(parts), 0, -1)
     ]
-
-
-def is_commit(ref: str) -> bool:
-    """Whether `ref` is a full commit, which pins a deployment."""
-    return _COMMIT.fullmatch(ref) is not None
-
-
-def local_name(name: str) -> str:
-    """Our reference for a remote's: by its hash, since branches a and a/b may come and go."""
-    return f"refs/leger/{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def environment(path: Path | None, protocols: tuple[str, ...] = ()) -> dict[str, str]:
-    """All that Git gets from its environment: nothing of the caller's but how to reach remotes."""
-    kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
-    for key in _PROXIES:
-        kept |= {name: os.environ[name] for name in (key, key.upper()) if name in os.environ}
-    settings = {"GIT_CONFIG_COUNT": str(len(_SETTINGS))}
-    for number, (key, value) in enumerate(_SETTINGS.items()):
-        settings |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    if path is not None:
-        settings["GIT_DIR"] = str(path)
-    return {
-        **kept,
-        **settings,
-        "GIT_ALLOW_PROTOCOL": ":".join(protocols) or "none",
-        "GIT_ASKPASS": "true",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C.UTF-8",
-        "SSH_ASKPASS": "true",
-    }

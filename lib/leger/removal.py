@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 
 from leger import adoption, podman
@@ -75,6 +74,4 @@ def _remove_mirror(scope: Scope, gone: Built, others: Compiled) -> None:
 
     if any(built.source == gone.source for built in others.deployments.values()):
         return
-    mirror = Mirror.of(scope, Deployment(name=gone.name, source=gone.source)).path
-    shutil.rmtree(mirror, ignore_errors=True)
-    mirror.with_suffix(".lock").unlink(missing_ok=True)
+    Mirror.of(scope, Deployment(name=gone.name, source=gone.source)).remove()

@@ -18,9 +18,9 @@ _SECONDS = 30.0
 
 def check(mirror: Mirror, deployment: Deployment, commit: str) -> None:
     """Raise LegerError unless `commit` is signed as the host wants it for `deployment`."""
-    if not deployment.allowed_signers:
+    if not deployment.verify.allowed_signers:
         return
-    signers = Path(deployment.allowed_signers)
+    signers = Path(deployment.verify.allowed_signers)
     if not signers.is_absolute() or not signers.is_file():
         raise LegerError(
             f"{deployment.name}: {signers}: no file with allowed signers",

@@ -23,7 +23,7 @@ def test_all_of_a_file_is_read():
     assert (found.ref, found.path, found.values) == ("v1.10", "web", {"port": 8080})
     assert found.secrets == {"db": "prod/db:3"}
     assert (found.health.timeout, found.health.quiet) == (120, 0.5)
-    assert (found.fresh, found.data, found.allowed_signers) == (True, ("x",), "/etc/s")
+    assert (found.fresh, found.data, found.verify.allowed_signers) == (True, ("x",), "/etc/s")
 
 
 @pytest.mark.parametrize(

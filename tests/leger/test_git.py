@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import shutil
 import socketserver
 import threading
 import time
@@ -9,16 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from leger import git
+from leger import git, gitprogram
 from leger import mirror as mirrors
 from leger.config import Limits
 from leger.deployment import Deployment
-from leger.git import FetchError, Mirror
+from leger.git import FetchError, Mirror, RewoundError
+from leger.gitprogram import Remote
 from repositories import Repository
 
 
 def web(repository, **settings):
     return Deployment("web", str(repository.path), **settings)
+
+
+def fetching(mirror, limits=Limits(), protocols=gitprogram.PROTOCOLS):  # noqa: B008
+    return mirrors.Fetch(mirror, Remote(mirror.remote, limits, protocols))
 
 
 def test_the_default_branch_is_followed_whatever_its_name(scope, tmp_path):
@@ -48,13 +54,67 @@ def test_a_branch_may_become_a_folder_of_branches(scope, repository):
     assert git.fetch(scope, web(repository, ref="x/y")) == first
 
 
-def test_a_rewritten_branch_is_followed(scope, repository):
-    repository.commit({"a": "1"})
-    git.fetch(scope, web(repository))
+def rewritten(repository):
     repository.git("checkout", "-q", "--orphan", "new")
-    repository.commit({"a": "2"})
+    commit = repository.commit({"a": "rewritten"})
     repository.git("branch", "-f", "main")
-    assert git.fetch(scope, web(repository)) == repository.git("rev-parse", "main")
+    repository.git("checkout", "-q", "main")
+    return commit
+
+
+def test_a_rewritten_branch_is_refused_until_it_is_accepted(scope, repository):
+    first = repository.commit({"a": "1"})
+    git.fetch(scope, web(repository, ref="main"))
+    second = rewritten(repository)
+    for _ in range(2):
+        with pytest.raises(RewoundError, match=r"branch main .* was rewritten") as caught:
+            git.fetch(scope, web(repository, ref="main"))
+        assert f"from {first} to {second}" in str(caught.value)
+        assert "--accept-rewind" in caught.value.hint
+    assert git.fetch(scope, web(repository, ref="main"), accept_rewind=True) == second
+    assert git.fetch(scope, web(repository, ref="main")) == second
+
+
+def test_a_rewound_default_branch_is_refused_and_may_come_back(scope, repository):
+    first = repository.commit({"a": "1"})
+    second = repository.commit({"a": "2"})
+    assert git.fetch(scope, web(repository)) == second
+    repository.git("reset", "-q", "--hard", first)
+    with pytest.raises(RewoundError, match=r"the default branch .* was rewound"):
+        git.fetch(scope, web(repository))
+    repository.git("reset", "-q", "--hard", second)
+    assert git.fetch(scope, web(repository)) == second
+    third = repository.commit({"a": "3"})
+    assert git.fetch(scope, web(repository)) == third
+
+
+def test_a_tag_that_moved_is_refused_though_it_moved_forward(scope, repository):
+    repository.commit({"a": "1"})
+    repository.git("tag", "v1")
+    git.fetch(scope, web(repository, ref="v1"))
+    second = repository.commit({"a": "2"})
+    repository.git("tag", "-f", "v1")
+    with pytest.raises(RewoundError, match=r"tag v1 .* moved"):
+        git.fetch(scope, web(repository, ref="v1"))
+    assert git.fetch(scope, web(repository, ref="v1"), accept_rewind=True) == second
+
+
+def test_a_tag_made_anew_of_the_same_commit_did_not_move(scope, repository):
+    first = repository.commit({"a": "1"})
+    repository.git("tag", "v1")
+    git.fetch(scope, web(repository, ref="v1"))
+    repository.git("tag", "-f", "-a", "-m", "x", "v1")
+    assert git.fetch(scope, web(repository, ref="v1")) == first
+
+
+def test_a_rewound_branch_is_known_though_the_mirror_was_lost(scope, repository):
+    first = repository.commit({"a": "1"})
+    repository.commit({"a": "2"})
+    git.fetch(scope, web(repository))
+    shutil.rmtree(Mirror.of(scope, web(repository)).path)
+    repository.git("reset", "-q", "--hard", first)
+    with pytest.raises(RewoundError):
+        git.fetch(scope, web(repository))
 
 
 def test_what_is_not_there_is_named(scope, repository):
@@ -83,10 +143,10 @@ def test_a_browsers_address_ends_its_branch_where_the_remote_says(scope, reposit
     repository.git("branch", "feat/x")
     item = Deployment("web", "https://host/o/r/tree/feat/x/web/conf")
     mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
-    assert mirrors.Fetch(mirror, Limits()).commit(item) == first
+    assert fetching(mirror).commit(item) == first
     assert git.folder(scope, item) == "web/conf"
     pinned = replace(item, ref=repository.commit({"web/a": "2"}))
-    assert mirrors.Fetch(mirror, Limits()).commit(pinned) == pinned.ref
+    assert fetching(mirror).commit(pinned) == pinned.ref
     assert git.folder(scope, pinned) == "web/conf"
 
 
@@ -94,7 +154,7 @@ def test_a_pinned_browsers_address_knows_its_folder_from_the_start(scope, reposi
     first = repository.commit({"web/a": "1"})
     item = Deployment("web", "https://host/o/r/tree/main/web", ref=first)
     mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
-    assert mirrors.Fetch(mirror, Limits()).commit(item) == first
+    assert fetching(mirror).commit(item) == first
     assert git.folder(scope, item) == "web"
 
 
@@ -119,7 +179,7 @@ def test_other_protocols_are_refused_by_git_too(scope):
     item = Deployment("web", "https://host/r")
     for remote in ("http://127.0.0.1:1/r", "git://127.0.0.1/r", "ext::touch /tmp/x"):
         with pytest.raises(FetchError, match="not allowed"):
-            mirrors.Fetch(Mirror(remote, Mirror.of(scope, item).path), Limits()).commit(item)
+            fetching(Mirror(remote, Mirror.of(scope, item).path)).commit(item)
 
 
 def test_a_repository_that_is_too_large_costs_no_more_than_the_limit(scope, repository, soak):
@@ -176,7 +236,7 @@ def test_a_server_that_drips_is_left_at_the_time_limit_with_all_children(scope, 
     mirror = Mirror(dripping, Mirror.of(scope, item).path)
     started = time.monotonic()
     with pytest.raises(FetchError, match=r"not fetched within 1 s"):
-        mirrors.Fetch(mirror, Limits(fetch_seconds=1), ("http",)).commit(item)
+        fetching(mirror, Limits(fetch_seconds=1), ("http",)).commit(item)
     assert time.monotonic() - started < 20
     assert [line for line in commands() if dripping in line] == []
 

@@ -12,6 +12,7 @@ from leger import git, signature
 from leger.deployment import Deployment
 from leger.errors import LegerError
 from leger.scope import Scope
+from leger.trust import Verify
 
 WHO = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
 
@@ -41,7 +42,7 @@ class Signed:
         public = self.ada.with_suffix(".pub").read_text()
         self.signers.write_text(f"ada@example.org {public}")
         self.scope = Scope.system(folder / "host")
-        self.deployment = Deployment("web", str(self.repository), allowed_signers=str(self.signers))
+        self.deployment = Deployment("web", str(self.repository), verify=Verify(str(self.signers)))
 
     def commit(self, *options: str) -> None:
         (self.repository / "web.container").write_text(f"[Container]\nImage=x\n# {options}\n")
@@ -117,11 +118,11 @@ def test_a_signature_of_another_kind_does_not_count_whoever_trusts_it(
 
 def test_without_verify_nothing_is_asked(signed: Signed) -> None:
     signed.commit()
-    signed.check(replace(signed.deployment, allowed_signers=""))
+    signed.check(replace(signed.deployment, verify=Verify()))
 
 
 @pytest.mark.parametrize("path", ["signers", "/nowhere/allowed_signers"])
 def test_a_missing_file_of_signers_refuses_everything(signed: Signed, path: str) -> None:
     signed.signed_by(signed.ada)
     with pytest.raises(LegerError, match="no file with allowed signers"):
-        signed.check(replace(signed.deployment, allowed_signers=path))
+        signed.check(replace(signed.deployment, verify=Verify(path)))

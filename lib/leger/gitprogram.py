@@ -1,0 +1,150 @@
+"""The git program within limits, in an environment that is made from nothing.
+
+See docs/adr/0007-git-within-limits.md; what a remote may cost, only this module enforces.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leger import processes
+from leger.config import Limits
+from leger.errors import LegerError
+from leger.source import shown
+
+PROTOCOLS = ("https", "ssh", "file")
+SSH = "ssh -oBatchMode=yes -oConnectTimeout=20"
+_MEMORY = 4 << 30
+_KEPT = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
+_PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+_AUTHORITIES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"}
+_SETTINGS = {
+    "core.fsync": "all",
+    "core.hooksPath": "/dev/null",
+    "core.sshCommand": SSH,
+    "credential.helper": "",
+    "fetch.fsckObjects": "false",
+    "fetch.unpackLimit": "1",
+    "gc.auto": "0",
+    "http.followRedirects": "initial",
+    "http.lowSpeedLimit": "1000",
+    "http.lowSpeedTime": "60",
+    "maintenance.auto": "false",
+    "uploadpack.packObjectsHook": "",
+}
+
+
+class FetchError(LegerError):
+    """A source cannot be fetched; what was fetched before is as it was."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Git at work for one remote, until `deadline` (of the monotonic clock).
+
+    `settings` are Git's own (`core.sshCommand`), on top of Leger's.
+    """
+
+    address: str
+    limits: Limits
+    protocols: tuple[str, ...] = PROTOCOLS
+    settings: Mapping[str, str] = field(default_factory=dict)
+    deadline: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "deadline", time.monotonic() + self.limits.fetch_seconds)
+
+    def run(self, arguments: Sequence[str], folder: Path | None) -> bytes:
+        """What Git, which may talk to the remote, prints; `folder` is the repository it works in.
+
+        Raises FetchError when it fails, or at one of the limits; then its children are gone too.
+        """
+        done = self._done(arguments, environment(folder, self.protocols, self.settings))
+        if done.code != 0:
+            raise _refused(shown(self.address), done)
+        return done.stdout
+
+    def _done(self, arguments: Sequence[str], given: Mapping[str, str]) -> processes.Completed:
+        limits = [f"--fsize={self.limits.fetch_bytes}", f"--as={_MEMORY}", "--core=0"]
+        try:
+            return processes.run(
+                ["prlimit", *limits, "--", "git", *arguments],
+                timeout=max(0.1, self.deadline - time.monotonic()),
+                environment=given,
+                folder=Path("/"),
+            )
+        except processes.TimedOutError as error:
+            raise FetchError(
+                f"{shown(self.address)}: not fetched within {self.limits.fetch_seconds:g} s",
+                hint="limits: {fetch-time: ...} in config.yaml allows more",
+            ) from error
+
+
+def local(arguments: Sequence[str], folder: Path | None, seconds: float) -> processes.Completed:
+    """Git without a remote, at most `seconds`."""
+    return processes.run(
+        ["git", *arguments], timeout=seconds, environment=environment(folder), folder=Path("/")
+    )
+
+
+def environment(
+    folder: Path | None,
+    protocols: tuple[str, ...] = (),
+    settings: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """All that Git gets from its environment: nothing of the caller's but how to reach remotes."""
+    numbered = [*_SETTINGS.items(), *(settings or {}).items()]
+    given = {"GIT_CONFIG_COUNT": str(len(numbered))}
+    for number, (key, value) in enumerate(numbered):
+        given |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    if folder is not None:
+        given["GIT_DIR"] = str(folder)
+    return {
+        **_kept(),
+        **given,
+        "GIT_ALLOW_PROTOCOL": ":".join(protocols) or "none",
+        "GIT_ASKPASS": "true",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+        "SSH_ASKPASS": "true",
+    }
+
+
+def _kept() -> dict[str, str]:
+    """How to reach remotes; OpenSSL's variables reach every build of Git, whatever it links to."""
+    names = [*_KEPT, *_PROXIES, *(name.upper() for name in _PROXIES)]
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return kept | {ours: kept[name] for name, ours in _AUTHORITIES.items() if name in kept}
+
+
+def _refused(where: str, done: processes.Completed) -> FetchError:
+    text = shown(done.stderr.decode(errors="replace"))
+    lines = ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines()]
+    told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:"))]
+    reason = (told or [line for line in lines if line] or [f"git ended with {done.code}"])[0]
+    return FetchError(f"{where}: cannot be fetched: {reason}", hint=_hint(text))
+
+
+_HINTS = (
+    ("Host key verification failed", "add the host's key to /etc/ssh/ssh_known_hosts"),
+    ("could not read Username", "private or not there; auth: {token: FILE} is for private ones"),
+    ("Authentication failed", "the remote does not take the token that auth: names"),
+    ("Permission denied (publickey", "give this host's key access, or name one: auth: {ssh-key: }"),
+    ("bad permissions", "nobody but its owner may read an ssh key: chmod 600"),
+    ("dubious ownership", "the repository belongs to another user"),
+    ("not allowed", "use https, ssh or a path"),
+    ("Could not resolve host", "check the address and the network"),
+)
+
+
+def _hint(text: str) -> str:
+    return next((hint for mark, hint in _HINTS if mark in text), "")
