@@ -3,7 +3,7 @@
 A file of the host is used where it lies. A systemd credential is read by its name, from the
 running service's own or from where systemd looks for them (systemd.exec(5), CREDENTIALS), and
 handed on in memory that has a path only below this process in /proc. So nothing is written to a
-disk, and nothing of it stands where `ps` could show it. See docs/adr/0021-credentials-for-git.md.
+disk, and nothing of it stands where `ps` could show it. See docs/adr/0017-credentials-for-git.md.
 """
 
 from __future__ import annotations
