@@ -34,7 +34,7 @@ def _lines(lines: list[str]) -> Iterator[str]:
     inside: int | None = None
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        if inside is not None and line.strip() and indent <= inside:
+        if inside is not None and line.strip() and _ends(line, indent, inside):
             inside = None
         if inside is None:
             found = _FIELD.match(line)
@@ -45,3 +45,8 @@ def _lines(lines: list[str]) -> Iterator[str]:
         else:
             entry = _ENTRY.match(line)
             yield f"{entry[1]} {_MARK}" if entry else _MARK if line.strip() else line
+
+
+def _ends(line: str, indent: int, inside: int) -> bool:
+    """Whether a line is no longer below a field at `inside`; a list may stand just as far left."""
+    return indent < inside or (indent == inside and not line.lstrip().startswith("-"))
