@@ -1,0 +1,263 @@
+"""A host that follows its repositories: plan, sync, stage and apply, on a real machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+from machine import Machine
+from system.application import IMAGE, commit
+
+FOLDER = "/etc/leger/deployments.d"
+
+
+def container(version: int, *lines: str, image: str = IMAGE, run: str = "sleep infinity") -> str:
+    return "\n".join(
+        [
+            "[Container]",
+            f"Image={image}",
+            f"Exec={run}",
+            "RunInit=true",
+            "StopTimeout=1",
+            f"Label=version={version}",
+            *lines,
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        ]
+    )
+
+
+def define(machine: Machine, name: str, *lines: str) -> None:
+    text = "\n".join([f"source: /srv/{name}", "health: {timeout: 20s, quiet: 1s}", *lines, ""])
+    machine.sh(f"mkdir -p {FOLDER}\nprintf %s {shlex.quote(text)} >{FOLDER}/{name}.yaml")
+
+
+def author(machine: Machine, name: str, version: int, **options: str) -> str:
+    """A commit in the repository of `name`, which has one container of that name."""
+    return commit(machine, {f"{name}.container": container(version, **options)}, f"/srv/{name}")
+
+
+def versions(machine: Machine) -> dict[str, str]:
+    """What runs: the version of each container."""
+    form = '{{.Names}} {{index .Labels "version"}}'
+    lines = machine.run("podman", "ps", "--format", form).stdout.splitlines()
+    return {
+        name.removeprefix("systemd-"): version
+        for name, _, version in (line.partition(" ") for line in lines)
+    }
+
+
+def process(machine: Machine, name: str) -> str:
+    form = "{{.State.Pid}}"
+    return machine.run("podman", "inspect", "--format", form, f"systemd-{name}").stdout.strip()
+
+
+def answer(machine: Machine, *argv: str, code: int = 0) -> dict[str, object]:
+    done = machine.run("leger", *argv, "--json", check=False)
+    assert done.code == code, (done.code, done.stdout, done.stderr)
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture
+def host(shared_machine: Machine) -> Machine:
+    """The machine with one deployment, whatever the test before left."""
+    machine = shared_machine
+    machine.sh(f"rm -rf {FOLDER} /srv/*/; mkdir -p {FOLDER}; leger sync --retry || true")
+    assert versions(machine) == {}
+    define(machine, "web")
+    author(machine, "web", 1)
+    machine.run("leger", "sync")
+    assert versions(machine) == {"web": "1"}
+    return machine
+
+
+SNAPSHOT = r"""
+systemctl list-units --all --no-legend --plain --type=service,socket,timer,target,mount \
+  | grep -v 'leger-\|machine-run\|user-runtime\|user@\|session' | awk '{print $1,$2,$3,$4}' | sort
+podman ps --all --no-trunc --format '{{.ID}} {{.State}}'; podman volume ls -q; podman secret ls -q
+find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /srv/host -o -path /tmp \
+  -o -path /var/lib/leger/sources -o -path /var/lib/leger/store \
+  -o -path /var/log/journal -o -path /run -o -path /root/.cache -o -name __pycache__ \) \
+  -prune -o -printf '%p %y %m %U %s %T@ %l\n' \
+  | grep -v '^/var/lib/leger d\|db.sql-\|/tmp d\|/run/lock d' | sort
+find /etc /run/systemd /run/leger -xdev -type f ! -path '/run/systemd/journal/*' \
+  ! -name 'machine-run-*' -exec sha256sum {} + 2>/dev/null | sort
+"""
+
+
+def test_a_plan_changes_nothing_but_sources_and_store(host: Machine) -> None:
+    define(host, "db")
+    author(host, "db", 1)
+    author(host, "web", 2)
+    before = host.sh(SNAPSHOT).stdout.splitlines()
+    done = host.run("leger", "plan", "--exit-code", check=False)
+    assert done.code == 10, done.stderr
+    assert "restart web.service: web.container changed" in done.stdout
+    assert "start db.service: new" in done.stdout
+    assert "author <author@example.com>: change" in done.stdout
+    assert "\x1b" not in done.stdout
+    after = host.sh(SNAPSHOT).stdout.splitlines()
+    assert sorted(set(before) ^ set(after)) == []
+    assert len(before) > 1000
+
+
+def test_what_is_planned_is_what_apply_does(host: Machine) -> None:
+    author(host, "web", 2)
+    planned = answer(host, "plan")
+    author(host, "web", 3)
+    applied = answer(host, "apply")
+    (deployment,) = planned["deployments"]  # type: ignore[misc]
+    assert applied["applied"] == {"web": deployment["to"]}
+    assert versions(host) == {"web": "2"}, "apply fetches nothing"
+    assert host.run("leger", "plan", "--exit-code", check=False).code == 10
+    host.run("leger", "apply")
+    assert host.run("leger", "plan", "--exit-code").stdout == "nothing to do\n"
+    assert versions(host) == {"web": "3"}
+
+
+def test_good_bad_and_unreachable_sources_at_once(host: Machine) -> None:
+    for name in ("away", "broken", "fine", "nosecret"):
+        define(host, name)
+    author(host, "fine", 1)
+    author(host, "broken", 1)
+    host.run("leger", "sync", check=False)
+    commit(host, {"broken.container": "[Container]\nImage=x\nNoSuchKey=1\n"}, "/srv/broken")
+    quadlet = container(1, "Secret=token")
+    commit(host, {"nosecret.container": quadlet}, "/srv/nosecret")
+    author(host, "fine", 2)
+    author(host, "web", 2)
+    strict = host.run("leger", "sync", "--strict", check=False)
+    assert strict.code != 0
+    assert versions(host) == {"broken": "1", "fine": "1", "web": "1"}
+    done = host.run("leger", "sync", check=False)
+    assert done.code == 1
+    assert versions(host) == {"broken": "1", "fine": "2", "web": "2"}
+    assert "/srv/away: cannot be fetched" in done.stderr
+    assert "broken: broken.container:3" in done.stderr
+    assert "nosecret: the secret token is missing" in done.stderr
+    shown = answer(host, "plan", code=4)
+    assert [item["deployment"] for item in shown["missing_secrets"]] == ["nosecret"]  # type: ignore[attr-defined]
+    author(host, "broken", 2)
+    again = host.run("leger", "sync", check=False)
+    assert (again.code, versions(host)["broken"]) == (1, "2"), "the good commit is applied"
+
+
+def test_staged_waits_is_replaced_by_a_newer_one_and_is_applied_or_discarded(host: Machine) -> None:
+    define(host, "web", "update: stage")
+    author(host, "web", 2)
+    first = process(host, "web")
+    assert "staged" in host.run("leger", "sync").stdout
+    assert host.run("leger", "sync").stdout == "nothing new\n"
+    newest = author(host, "web", 3)
+    assert answer(host, "sync")["staged"] == {"web": newest}
+    assert newest[:12] in host.run("leger", "staged", "list").stdout
+    assert "+Label=version=3" in host.run("leger", "staged", "diff").stdout
+    assert (versions(host), process(host, "web")) == ({"web": "1"}, first)
+    author(host, "web", 4)
+    host.run("leger", "staged", "apply", "web")
+    assert versions(host) == {"web": "3"}
+    assert answer_rows(host) == []
+    host.run("leger", "sync")
+    host.run("leger", "staged", "discard", "--all")
+    assert answer_rows(host) == []
+    assert versions(host) == {"web": "3"}
+    assert host.run("leger", "staged", "apply", "web", check=False).code == 2
+    host.run("leger", "deploy", "update", "web", "--stage")
+    assert len(answer_rows(host)) == 1
+    host.run("leger", "deploy", "update", "web")
+    assert versions(host) == {"web": "4"}
+    assert answer_rows(host) == [], "what is deployed does not wait"
+    author(host, "new", 1)
+    host.run("leger", "deploy", "install", "new", "/srv/new", "--stage")
+    assert versions(host) == {"web": "4"}
+    host.run("leger", "staged", "apply", "new")
+    assert versions(host) == {"new": "1", "web": "4"}
+
+
+def answer_rows(machine: Machine) -> list[object]:
+    rows: list[object] = json.loads(machine.run("leger", "staged", "list", "--json").stdout)
+    return rows
+
+
+def test_a_deployment_whose_definition_is_gone_goes_in_the_same_switch(host: Machine) -> None:
+    define(host, "old")
+    tree = {"old.container": container(1, "Volume=keep.volume:/data"), "keep.volume": "[Volume]\n"}
+    commit(host, tree, "/srv/old")
+    host.run("leger", "sync")
+    assert versions(host) == {"old": "1", "web": "1"}
+    author(host, "web", 2)
+    host.run("rm", f"{FOLDER}/old.yaml")
+    before = answer(host, "status")["generation"]
+    done = answer(host, "sync")
+    assert (done["removed"], versions(host)) == (["old"], {"web": "2"})
+    assert done["generation"] == int(str(before)) + 1
+    assert "systemd-keep" in host.run("podman", "volume", "ls", "-q").stdout
+    host.run("podman", "volume", "rm", "systemd-keep")
+    host.run("mv", FOLDER, f"{FOLDER}.away")
+    kept = host.run("leger", "sync", check=False)
+    assert "web: stays" in kept.stderr
+    assert versions(host) == {"web": "2"}
+    host.run("mv", f"{FOLDER}.away", FOLDER)
+
+
+def test_a_bad_commit_is_given_up_until_a_new_one_comes(host: Machine) -> None:
+    define(host, "db")
+    author(host, "db", 1)
+    host.run("leger", "sync")
+    author(host, "db", 2)
+    bad = author(host, "web", 2, run="false")
+    assert host.run("leger", "sync", check=False).code == 1
+    assert versions(host) == {"db": "2", "web": "1"}, "the other stays applied"
+    running = process(host, "web")
+    waiting = host.run("leger", "sync")
+    assert f"web: waits for a new commit: {bad[:12]} was given up" in waiting.stdout
+    assert f"{bad[:12]} was given up" in host.run("leger", "apply").stdout
+    assert process(host, "web") == running
+    retried = host.run("leger", "sync", "--retry", check=False)
+    assert (retried.code, versions(host)["web"]) == (1, "1")
+    author(host, "web", 3)
+    host.run("leger", "sync")
+    assert versions(host) == {"db": "2", "web": "3"}
+    assert "waits" not in host.run("leger", "sync").stdout
+
+
+def test_apply_mends_what_drifted_and_leaves_what_was_stopped(host: Machine) -> None:
+    tree = {
+        "web.container": container(1, "Volume=./page:/page:ro"),
+        "page/index": "as committed\n",
+        "db.container": container(1),
+    }
+    commit(host, tree, "/srv/web")
+    host.run("leger", "sync")
+    first, other = process(host, "web"), process(host, "db")
+    host.sh("echo changed >$(echo /var/lib/leger/store/web-*/page/index | tr ' ' '\\n' | tail -1)")
+    touched = host.sh("grep -l changed /var/lib/leger/store/web-*/page/index").stdout.strip()
+    assert "changed by hand" in host.run("leger", "plan").stdout
+    host.run("leger", "apply")
+    assert host.run("cat", touched).stdout == "as committed\n"
+    inside = host.run("podman", "exec", "systemd-web", "cat", "/page/index").stdout
+    assert inside == "as committed\n"
+    assert process(host, "web") != first, "it had read what was changed"
+    assert process(host, "db") == other
+    host.sh("podman rm --force --time 0 systemd-web; systemctl stop db.service")
+    host.run("leger", "apply")
+    assert versions(host) == {"web": "1"}
+    host.run("leger", "apply", "--start")
+    assert versions(host) == {"db": "1", "web": "1"}
+    assert host.run("leger", "apply").stdout == "nothing to do\n"
+
+
+def test_two_syncs_at_once(host: Machine) -> None:
+    author(host, "web", 2)
+    script = "leger sync >/tmp/one 2>&1 & leger sync >/tmp/two 2>&1; wait; cat /tmp/one /tmp/two"
+    said = host.sh(script).stdout
+    assert said.count("deployed at") == 1, said
+    assert versions(host) == {"web": "2"}
+
+
+def test_only_root_plans_for_the_system(host: Machine) -> None:
+    done = host.run("setpriv", "--reuid=65534", "--clear-groups", "leger", "plan", check=False)
+    assert done.code == 3
+    assert "sudo" in done.stderr
