@@ -167,18 +167,23 @@ def _definitions(failed: Generation, base: Generation, names: Collection[str]) -
 def _returned(
     failed: Generation, base: Generation, names: Collection[str], bad: Mapping[str, str]
 ) -> tuple[Returned, ...]:
-    """Those of `names` that the failed generation had changed; a removed one has no commit."""
+    """Those of `names` that the failed generation had changed; a removed one has no commit.
+
+    Those whose own unit was not well are bad by themselves, the others in this company only.
+    """
     reason = _text({n: why for n, why in bad.items() if owner(failed.compiled, n) in names})
     commits = {
         name: _content(failed, name)[0] for name in sorted(names) if _differs(failed, base, name)
     }
+    guilty = {owner(failed.compiled, name) for name in bad} & commits.keys()
+    company = {name: commits[name] for name in guilty or commits}
     return tuple(
         Returned(
             name,
             commit,
             reason,
             failed.definitions.get(name, ""),
-            {other: its for other, its in commits.items() if other != name},
+            {other: its for other, its in company.items() if other != name and name not in guilty},
         )
         for name, commit in commits.items()
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from leger import disk, systemd
 from leger.cli import output, service
+from leger.cli.bar import Bar
 from leger.errors import CancelledError
 from leger.scope import Scope
 from leger.switch import Host
@@ -28,4 +29,5 @@ def changing(*, user: bool) -> Iterator[Host]:
         except CancelledError:
             output.progress("leger: another leger command is at work; waiting for it")
             stack.enter_context(disk.lock(where.lock))
-        yield Host(where, systemd.connect(where), output.progress)
+        with Bar() as bar:
+            yield Host(where, systemd.connect(where), bar.line, bar.show)
