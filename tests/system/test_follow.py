@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Any
 
 import pytest
 from machine import Machine
@@ -54,7 +55,7 @@ def process(machine: Machine, name: str) -> str:
     return machine.run("podman", "inspect", "--format", form, f"systemd-{name}").stdout.strip()
 
 
-def answer(machine: Machine, *argv: str, code: int = 0) -> dict[str, object]:
+def answer(machine: Machine, *argv: str, code: int = 0) -> dict[str, Any]:
     done = machine.run("leger", *argv, "--json", check=False)
     assert done.code == code, (done.code, done.stdout, done.stderr)
     return dict(json.loads(done.stdout))
@@ -108,7 +109,7 @@ def test_what_is_planned_is_what_apply_does(host: Machine) -> None:
     planned = answer(host, "plan")
     author(host, "web", 3)
     applied = answer(host, "apply")
-    (deployment,) = planned["deployments"]  # type: ignore[misc]
+    (deployment,) = planned["deployments"]
     assert applied["applied"] == {"web": deployment["to"]}
     assert versions(host) == {"web": "2"}, "apply fetches nothing"
     assert host.run("leger", "plan", "--exit-code", check=False).code == 10
@@ -138,7 +139,7 @@ def test_good_bad_and_unreachable_sources_at_once(host: Machine) -> None:
     assert "broken: broken.container:3" in done.stderr
     assert "nosecret: the secret token is missing" in done.stderr
     shown = answer(host, "plan", code=4)
-    assert [item["deployment"] for item in shown["missing_secrets"]] == ["nosecret"]  # type: ignore[attr-defined]
+    assert [item["deployment"] for item in shown["missing_secrets"]] == ["nosecret"]
     author(host, "broken", 2)
     again = host.run("leger", "sync", check=False)
     assert (again.code, versions(host)["broken"]) == (1, "2"), "the good commit is applied"
@@ -192,7 +193,7 @@ def test_a_deployment_whose_definition_is_gone_goes_in_the_same_switch(host: Mac
     before = answer(host, "status")["generation"]
     done = answer(host, "sync")
     assert (done["removed"], versions(host)) == (["old"], {"web": "2"})
-    assert done["generation"] == int(str(before)) + 1
+    assert done["generation"] == before + 1
     assert "systemd-keep" in host.run("podman", "volume", "ls", "-q").stdout
     host.run("podman", "volume", "rm", "systemd-keep")
     host.run("mv", FOLDER, f"{FOLDER}.away")
