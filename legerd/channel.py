@@ -158,6 +158,13 @@ class _ErrorTask(_Task):
         self.set_close_on_finish()
 
 
+def _share(peer: Peer | None, address: Any) -> int | str:
+    """Whose share a connection counts in: a uid's, all containers', or a host's by its address."""
+    if peer is not None:
+        return _CONTAINED if peer.contained else peer.uid
+    return str(address[0]) if isinstance(address, tuple) else _UNKNOWN
+
+
 class _Channel(HTTPChannel):
     """A connection, its peer read from the kernel when it was accepted."""
 
@@ -167,7 +174,9 @@ class _Channel(HTTPChannel):
     requests: Any
     requests_lock: Any
 
-    def __init__(self, server: Any, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, server: Any, sock: socket.socket, address: Any, *args: Any, **kwargs: Any
+    ) -> None:
         self.peer: Peer | None = None
         self.began = 0.0
         self.until: float | None = None
@@ -176,10 +185,8 @@ class _Channel(HTTPChannel):
         if sock.family == socket.AF_UNIX:
             with contextlib.suppress(IdentityError, OSError):
                 self.peer = read_peer(sock)
-        self._share = _UNKNOWN if self.peer is None else self.peer.uid
-        if self.peer and self.peer.contained:
-            self._share = _CONTAINED
-        super().__init__(server, sock, *args, **kwargs)
+        self._share = _share(self.peer, address)
+        super().__init__(server, sock, address, *args, **kwargs)
         if not self._count(1, 0):
             self.will_close = True
 

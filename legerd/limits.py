@@ -34,23 +34,24 @@ def most_connections() -> int:
 
 
 class Shares:
-    """What each uid holds of a listener: connections, and bytes of requests not yet answered.
+    """What each holds of a listener: connections, and bytes of requests not yet answered.
 
-    No single one may have so much that others find no room; root may, but not in a container.
+    Each is a uid, or an address of the tailnet. No single one may have so much that others find no
+    room; root may, but not in a container.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._connections = limits.connections // 2
         self._bytes = limits.body * 8
-        self._held: dict[int, list[int]] = {}
+        self._held: dict[int | str, list[int]] = {}
         self._lock = threading.Lock()
 
-    def add(self, uid: int, connections: int, size: int) -> bool:
+    def add(self, holder: int | str, connections: int, size: int) -> bool:
         """Count what came (or, negative, went); False if that is too much."""
         with self._lock:
-            held = self._held.setdefault(uid, [0, 0])
+            held = self._held.setdefault(holder, [0, 0])
             held[0] += connections
             held[1] += size
             if held == [0, 0]:
-                del self._held[uid]
-            return uid == 0 or (held[0] <= self._connections and held[1] <= self._bytes)
+                del self._held[holder]
+            return holder == 0 or (held[0] <= self._connections and held[1] <= self._bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -116,6 +117,24 @@ def cut_off(connection: socket.socket) -> bool:
     except OSError:
         return True
     return False
+
+
+def test_one_address_of_the_tailnet_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    with serve(tmp_path) as served, contextlib.ExitStack() as held:
+        listening = socket.create_server(("127.0.0.1", 0))
+        app = served.listener._server.application
+        listener = server.Listener(listening, app, limits.Limits(connections=8))
+        listener.start()
+        address = listening.getsockname()
+        full = [
+            held.enter_context(socket.create_connection(address, 10, ("127.0.0.99", 0)))
+            for _ in range(5)
+        ]
+        assert full[-1].recv(1) == b""
+        other = held.enter_context(contextlib.closing(http.client.HTTPConnection(*address)))
+        other.request("GET", "/static/icon.svg")
+        assert other.getresponse().status == 200
+        listener.stop()
 
 
 def test_nobody_but_root_may_fill_a_listener() -> None:
