@@ -15,12 +15,13 @@ from leger import (
     settle,
     staging,
     switch,
+    telling,
 )
 from leger.changes import Changes
 from leger.deployment import Target
 from leger.errors import LegerError
-from leger.model import Fault
-from leger.planning import Move, Plan, Wish
+from leger.model import Fault, Move
+from leger.planning import Plan, Wish
 from leger.scope import Scope
 from leger.switch import Host
 
@@ -119,6 +120,7 @@ def stage(host: Host, target: Target) -> bool:
         staging.discard(host.scope, name)
         return False
     staging.stage(host.scope, target, plan.new.deployments[name].tree.path)
+    telling.staged(host, f"stage {name}", plan.moves)
     return True
 
 
@@ -131,8 +133,13 @@ def apply(host: Host, plan: Plan, why: str) -> Outcome:
     number = plan.old.number if plan.old else 0
     if not plan.is_same:
         target = generation.new(host.scope, plan.new, plan.definitions, why)
-        number = switch.switch(host, plan.old, target, plan.changes, plan.step).number
+        try:
+            number = switch.switch(host, plan.old, target, plan.changes, plan.step).number
+        except switch.NotHealthyError as error:
+            telling.went_back(host, why, plan.moves, error)
+            raise
         collect.collect(host.scope)
+        telling.changed(host, why, plan.moves, plan.changes)
     return Outcome(
         number,
         planning.commits(plan.new),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from leger import applying, staging, sync
+from leger import applying, staging, sync, telling
 from leger.applying import Outcome
 from leger.deployment import Target
 from leger.errors import LegerError
@@ -59,6 +59,7 @@ def follow(host: Host, options: Options) -> Report:
                 staged[name] = target.commit
         except LegerError as error:
             failed[name] = error
+    telling.failed(host, "sync", failed)
     return Report(look, outcome, staged, failed)
 
 

@@ -123,3 +123,12 @@ def split_version(text: str) -> tuple[str, int]:
     if colon and name and version.isascii() and version.isdigit():
         return name, int(version)
     return text, 0
+
+
+@dataclass(frozen=True)
+class Move:
+    """A deployment on its way from one commit to another ("" before the first, or removed)."""
+
+    name: str
+    before: str
+    after: str

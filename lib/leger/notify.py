@@ -20,6 +20,7 @@ from typing import Self
 
 from leger import disk, processes
 from leger.errors import ConfigError, LegerError
+from leger.model import Move
 from leger.quantities import duration
 from leger.scope import Scope
 from leger.yamlfile import Node
@@ -69,15 +70,6 @@ class Notify:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A deployment that was dealt with, and its commits ("": there is or was none)."""
-
-    name: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
 class Summary:
     """What a run did. `scope` is "system" or a user's name, `units` says why each was touched.
 
@@ -90,7 +82,7 @@ class Summary:
     who: str
     why: str
     result: Result
-    deployments: tuple[Moved, ...] = ()
+    deployments: tuple[Move, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
 
@@ -146,10 +138,15 @@ def _address(given: str) -> str:
     return text
 
 
+def forget(scope: Scope) -> None:
+    """Nothing is wrong now: the next failure is told, even if it is the last one again."""
+    scope.notified.unlink(missing_ok=True)
+
+
 def _is_repeated(scope: Scope, summary: Summary) -> bool:
     """Whether this failure was the last thing told; anything else begins anew."""
     if summary.result.event != "failed":
-        scope.notified.unlink(missing_ok=True)
+        forget(scope)
         return False
     told = repr((summary.result, summary.deployments, sorted(summary.units), summary.message))
     digest = hashlib.sha256(told.encode()).hexdigest().encode() + b"\n"

@@ -22,7 +22,7 @@ from leger.errors import LegerError
 from leger.faults import FaultsError
 from leger.generation import Generation
 from leger.legerdclient import Client
-from leger.model import Compiled, Fault
+from leger.model import Compiled, Fault, Move
 from leger.prepare import Prepared
 from leger.scope import Scope
 from leger.switch import Host, Step
@@ -42,15 +42,6 @@ class Wish:
     removed: frozenset[str] = frozenset()
     adopt: bool = False
     allow_missing_secrets: bool = False
-
-
-@dataclass(frozen=True)
-class Move:
-    """A deployment on its way from one commit to another ("" before the first, or removed)."""
-
-    name: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True)

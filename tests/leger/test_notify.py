@@ -13,7 +13,8 @@ import pytest
 from leger import config, notify, yamlfile
 from leger.config import Config
 from leger.errors import ConfigError
-from leger.notify import Moved, Notify, Result, Summary
+from leger.model import Move
+from leger.notify import Notify, Result, Summary
 from leger.scope import Scope
 
 SUMMARY = Summary(
@@ -23,7 +24,7 @@ SUMMARY = Summary(
     who="ada(1000)",
     why="sync",
     result=Result.OK,
-    deployments=(Moved("web", "a" * 40, "b" * 40),),
+    deployments=(Move("web", "a" * 40, "b" * 40),),
     units={"web.service": "web.container changed"},
 )
 FAILURE = replace(SUMMARY, result=Result.FAILED, message="web: the remote does not answer")

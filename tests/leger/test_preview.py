@@ -9,8 +9,8 @@ from leger import git, preview
 from leger.cli.colour import Colour, plain
 from leger.generation import Generation
 from leger.git import Mirror
-from leger.model import Compiled
-from leger.planning import Move, Plan
+from leger.model import Compiled, Move
+from leger.planning import Plan
 from leger.preview import Preview
 from leger.scope import Scope
 from leger.secretyaml import hidden

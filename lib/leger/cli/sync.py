@@ -14,6 +14,7 @@ from leger.sync import Look, Options
 if TYPE_CHECKING:
     from leger.applying import Outcome
     from leger.following import Report
+    from leger.scope import Scope
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
         if not scope.switch.exists():
             look = sync.look(scope, wanted)
             if look.todo.is_idle:
+                _notify(scope, look.outlook.failed)
                 return _tell_idle(look, options)
         if service.is_possible():
             return service.run_inside(options.given, user=options.user)
@@ -37,6 +39,14 @@ def run(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         report = following.follow(locked, wanted)
     return _tell(report, options)
+
+
+def _notify(scope: Scope, failed: Mapping[str, LegerError]) -> None:
+    """Tell of what failed, or that nothing does any more; most often there is nothing to tell."""
+    if failed or scope.notified.exists():
+        from leger import telling
+
+        telling.failed(telling.Watcher(scope, output.progress), "sync", failed)
 
 
 def _tell_idle(look: Look, options: argparse.Namespace) -> int:
