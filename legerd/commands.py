@@ -79,7 +79,8 @@ def make_backup(options: Options) -> None:
         )
     for name in backup.store(made, options.to, options.keep):
         log.note(f"removed {name}")
-    log.note(f"{options.to.rstrip('/')}/{made.name}: commit {made.commit}")
+    log.note(f"a backup of {len(made.database) >> 10} KiB as of commit {made.commit}")
+    sys.stdout.write(f"{options.to.rstrip('/')}/{made.name}\n")
 
 
 def restore(options: Options) -> None:

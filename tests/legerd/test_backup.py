@@ -303,7 +303,9 @@ def test_the_running_server_is_backed_up_and_checked(
         assert main(["recovery-key", "--output", str(tmp_path / "key")]) == 0
         assert main(["backup", "--to", str(to), "--hostname", "web"]) == 0
         (name,) = [path.name for path in to.iterdir()]
-        assert f"{to}/{name}: commit 3" in capfd.readouterr().err
+        said = capfd.readouterr()
+        assert said.out == f"{to}/{name}\n"
+        assert "commit 3" in said.err
         assert main(["check", "--dev", "--state-dir", str(state)]) == 0
         assert "1 secrets and 5 lines of the audit log are whole" in capfd.readouterr().err
         with (state / "secrets.db").open("r+b") as file:

@@ -282,9 +282,7 @@ def test_a_recovery_key_is_shown_to_nobody_but_root(host: Machine) -> None:
 
 
 def test_check_reads_everything(host: Machine) -> None:
-    busy = host.run("legerd", "check", check=False)
-    assert busy.code == 1
-    assert "hint" in str(busy.stderr)
+    assert "1 secrets and" in str(host.run("legerd", "check").stderr)
     host.run("systemctl", "stop", "legerd.socket", "legerd-users.socket", "legerd.service")
     assert "1 secrets and" in str(host.run("legerd", "check").stderr)
     host.run("systemctl", "start", "legerd.socket", "legerd-users.socket")
