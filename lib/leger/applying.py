@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from leger import (
@@ -17,6 +17,7 @@ from leger import (
     switch,
     telling,
 )
+from leger.backup import automatic
 from leger.changes import Changes
 from leger.deployment import Target
 from leger.errors import LegerError
@@ -28,7 +29,10 @@ from leger.switch import Host
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done; `left` names what of removed deployments stays on the host."""
+    """What was done.
+
+    `left` names what of removed deployments stays on the host, `lost` their volumes that went.
+    """
 
     generation: int
     commits: Mapping[str, str]
@@ -37,6 +41,7 @@ class Outcome:
     refused: Mapping[str, LegerError] = field(default_factory=dict)
     left: tuple[str, ...] = ()
     moves: tuple[Move, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def settled(host: Host) -> None:
@@ -66,6 +71,9 @@ def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
     plan = with_images(host, wish)
     if strict:
         plan.insist()
+    plan = _with_backups(host, wish, plan)
+    if strict:
+        plan.insist()
     outcome = apply(host, plan, why)
     done = {move.name for move in plan.moves} | {target.deployment.name for target in wish.targets}
     for name in sorted(done - plan.refused.keys()):
@@ -86,11 +94,24 @@ def with_images(host: Host, wish: Wish) -> Plan:
         refused |= lacking
         if not lacking:
             return replace(plan, refused={**plan.refused, **refused})
-        wish = replace(
-            wish,
-            targets=tuple(item for item in wish.targets if item.deployment.name not in refused),
-            removed=wish.removed - refused.keys(),
-        )
+        wish = _without(wish, refused)
+
+
+def _without(wish: Wish, names: Collection[str]) -> Wish:
+    return replace(
+        wish,
+        targets=tuple(item for item in wish.targets if item.deployment.name not in names),
+        removed=wish.removed.difference(names),
+    )
+
+
+def _with_backups(host: Host, wish: Wish, plan: Plan) -> Plan:
+    """Back up what asks for it before an update; what cannot be is refused, and planned without."""
+    failed = dict(automatic.before_switch(host, plan.old, plan.new, plan.changes))
+    if not failed:
+        return plan
+    without = with_images(host, _without(wish, failed))
+    return replace(without, refused={**without.refused, **plan.refused, **failed})
 
 
 def _lacking(host: Host, plan: Plan) -> Iterator[tuple[str, LegerError]]:

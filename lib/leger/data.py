@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from leger import disk, precheck, sources
+from leger import descriptors, disk, precheck, sources
+from leger.descriptors import made, opened
 from leger.errors import LegerError
 from leger.model import Fault, Tree
 from leger.scope import Scope
@@ -21,8 +22,6 @@ from leger.secretrefs import expand
 from leger.sources import Located, Source
 from leger.tree import LINK
 from leger.unitfile import words
-
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ def _provide(root: Path, need: Need, tree: Tree) -> None:
     parts = [need.deployment, *need.path.split("/")]
     inside = need.path in tree.files
     with contextlib.ExitStack() as stack:
-        parent = stack.enter_context(_opened(root))
+        parent = stack.enter_context(opened(root))
         for part in parts[:-1]:
-            parent = stack.enter_context(_made(parent, part))
+            parent = stack.enter_context(made(parent, part))
         if _is_there(parent, parts[-1]):
             return
         if inside:
@@ -111,8 +110,8 @@ def _copy_folder(tree: Tree, path: str, parent: int, name: str) -> None:
     """Make the folder whole under another name, then give it its own."""
     temporary = f".{name}.leger"
     with contextlib.suppress(FileNotFoundError):
-        _remove(parent, temporary)
-    with _made(parent, temporary) as folder:
+        descriptors.remove(parent, temporary)
+    with made(parent, temporary) as folder:
         for file, (mode, _) in tree.files.items():
             if file.startswith(f"{path}/") and mode != LINK:
                 _copy_into(folder, file.removeprefix(f"{path}/"), tree.path / file)
@@ -124,7 +123,7 @@ def _copy_into(folder: int, path: str, source: Path) -> None:
     *parents, name = path.split("/")
     with contextlib.ExitStack() as stack:
         for part in parents:
-            folder = stack.enter_context(_made(folder, part))
+            folder = stack.enter_context(made(folder, part))
         _copy_file(source, folder, name)
 
 
@@ -137,41 +136,12 @@ def _copy_file(source: Path, folder: int, name: str) -> None:
         os.fsync(target.fileno())
 
 
-def _remove(folder: int, name: str) -> None:
-    with _opened(name, folder) as inside:
-        for entry in os.listdir(inside):
-            if stat.S_ISDIR(os.stat(entry, dir_fd=inside, follow_symlinks=False).st_mode):
-                _remove(inside, entry)
-            else:
-                os.unlink(entry, dir_fd=inside)
-    os.rmdir(name, dir_fd=folder)
-
-
 def _is_there(folder: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _made(parent: int, name: str) -> Iterator[int]:
-    """The folder `name` in `parent`, made when missing."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, 0o755, dir_fd=parent)
-        os.fsync(parent)
-    with _opened(name, parent) as descriptor:
-        yield descriptor
-
-
-@contextlib.contextmanager
-def _opened(path: str | Path, parent: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, _OPEN, dir_fd=parent)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _paths(source: Source) -> Iterator[tuple[Located, str, bool]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from leger import applying, generation, planning
+from leger import applying, generation, planning, podman
 from leger.applying import Outcome
+from leger.backup import what
 from leger.changes import Changes
 from leger.deployment import Deployment, Target
 from leger.errors import LegerError
@@ -59,8 +60,11 @@ def stage(host: Host, deployment: Deployment) -> str:
     return commit if applying.stage(host, Target(deployment, commit)) else ""
 
 
-def remove(host: Host, name: str) -> Outcome:
-    """Stop and remove the deployment `name` with all that Leger made for it."""
+def remove(host: Host, name: str, *, volumes: bool = False) -> Outcome:
+    """Stop and remove the deployment `name` with all that Leger made for it.
+
+    With `volumes` its volumes go as well, but for those that another deployment uses.
+    """
     applying.settled(host)
     old = generation.load_current(host.scope)
     path = host.scope.deployments / f"{name}.yaml"
@@ -69,4 +73,18 @@ def remove(host: Host, name: str) -> Outcome:
             raise LegerError(f"there is no deployment {name}", hint="leger deploy list")
         path.unlink()
         return Outcome(old.number if old else 0, {}, Changes())
-    return applying.bring(host, Wish(removed=frozenset({name})), f"remove {name}", strict=True)
+    outcome = applying.bring(host, Wish(removed=frozenset({name})), f"remove {name}", strict=True)
+    if not volumes:
+        return outcome
+    return _without_volumes(host, outcome, what.unshared(old.compiled, name))
+
+
+def _without_volumes(host: Host, outcome: Outcome, names: Iterable[str]) -> Outcome:
+    """Remove those of `names` that are there; what podman keeps stays, and is told."""
+    wanted = [name for name in names if f"volume {name}" in outcome.left]
+    kept = podman.remove_volumes(wanted)
+    for name, reason in kept.items():
+        host.report(f"warning: volume {name} stays: {reason}")
+    lost = [name for name in wanted if name not in kept]
+    left = [item for item in outcome.left if item not in {f"volume {name}" for name in lost}]
+    return replace(outcome, left=tuple(left), lost=tuple(lost))

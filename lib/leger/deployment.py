@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from leger import yamlfile
+from leger.backup.rules import Rules
 from leger.errors import ConfigError
 from leger.quantities import duration
 from leger.scope import Scope
@@ -23,7 +24,7 @@ _REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|/$|\.$))[A-Za-z0-9_][\
 _PODMAN_SECRET = re.compile(r"[^,/=\0\s]{1,253}(?:/[-._A-Za-z0-9]{1,253})?")
 _KEYS = (
     "source", "ref", "path", "scope", "values", "secrets", "on-secret-change", "verify", "update",
-    "health", "exclude", "data", "fresh", "replaces", "auth",
+    "health", "exclude", "data", "fresh", "replaces", "auth", "backup",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class Deployment:
     fresh: bool = False
     replaces: tuple[str, ...] = ()
     auth: Auth = NOTHING
+    backup: Rules | None = None
 
     @classmethod
     def parse(cls, raw: Node, *, name: str, scope: str = "system") -> Self:
@@ -188,7 +190,7 @@ def dump(deployment: Deployment) -> bytes:
 
 
 def _plain(value: object) -> Plain:
-    if isinstance(value, (Auth, Verify, Health)):
+    if isinstance(value, (Auth, Verify, Health, Rules)):
         return value.plain()
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -267,4 +269,5 @@ _READERS = {
     "fresh": lambda node: node.choice(("required", "preferred")) == "required",
     "replaces": Node.texts,
     "auth": Auth.parse,
+    "backup": Rules.parse,
 }

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from leger.errors import CancelledError, LegerError
 
+WHOLE = 64 << 20  # bytes of a file that is read at once
+
 
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
@@ -55,7 +57,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
         ) from error
 
 
-def read_file(path: Path, limit: int = 64 << 20) -> bytes:
+def read_file(path: Path, limit: int = WHOLE) -> bytes:
     """All of `path`, at most `limit` bytes; LegerError names the file when that fails."""
     try:
         with path.open("rb") as file:

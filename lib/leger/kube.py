@@ -76,3 +76,26 @@ def _of_containers(node: Node) -> Iterator[str]:
         image = item.value.get("image") if isinstance(item.value, Mapping) else None
         if image is not None and isinstance(image.value, str) and image.value:
             yield image.value
+
+
+def claims(data: bytes, path: str) -> Iterator[str]:
+    """The volumes that the YAML `data` claims (podman takes a claim's name as a volume's)."""
+    try:
+        documents = yamlfile.parse_all(data, path)
+    except ConfigError:
+        return
+    for document in documents:
+        yield from _claims(document)
+
+
+def _claims(node: Node) -> Iterator[str]:
+    if isinstance(node.value, tuple):
+        for item in node.value:
+            yield from _claims(item)
+    elif isinstance(node.value, Mapping):
+        for key, item in node.value.items():
+            name = item.value.get("claimName") if isinstance(item.value, Mapping) else None
+            if key == "persistentVolumeClaim" and name and isinstance(name.value, str):
+                yield name.value
+            else:
+                yield from _claims(item)

@@ -5,11 +5,115 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from leger import processes
+from leger.errors import LegerError
 
 LABEL = "io.leger.source"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A Podman volume; `folder` is where its content lies, unless the options say elsewhere."""
+
+    name: str
+    folder: Path
+    driver: str = "local"
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the content is a device's, a file system's or another driver's."""
+        return self.driver != "local" or bool(self.options.keys() & {"device", "type"})
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container: the unit that started it ("": none), its volumes and bound paths."""
+
+    id: str
+    name: str
+    unit: str
+    volumes: frozenset[str]
+    paths: tuple[str, ...]
+
+
+def volumes() -> dict[str, Volume]:
+    """All volumes by name. Raises LegerError when podman does not tell."""
+    return {
+        row["Name"]: Volume(
+            row["Name"],
+            Path(row["Mountpoint"]),
+            row["Driver"],
+            row.get("Options") or {},
+            row.get("Labels") or {},
+        )
+        for row in json.loads(_asked("volume", "ls", "--format", "json"))
+    }
+
+
+def create_volume(name: str, options: Mapping[str, str], labels: Mapping[str, str]) -> Volume:
+    """Make the volume `name`. Raises LegerError."""
+    given = [f"--opt={key}={value}" for key, value in options.items() if key not in ("UID", "GID")]
+    given += [f"--label={key}={value}" for key, value in labels.items()]
+    _asked("volume", "create", *given, name)
+    return volumes()[name]
+
+
+def remove_volumes(names: Iterable[str]) -> dict[str, str]:
+    """Remove these volumes with what they hold; maps those that podman keeps to its reason."""
+    kept = {}
+    for name in names:
+        done = processes.run(["podman", "volume", "rm", name], timeout=600)
+        if done.code not in (0, 1):  # 1: there is none
+            kept[name] = done.message.removeprefix("Error: ")
+    return kept
+
+
+def containers() -> list[Container]:
+    """The containers that run or are paused."""
+    ids = _asked("ps", "-q", "--no-trunc").split()
+    if not ids:
+        return []
+    told = processes.run(["podman", "inspect", "--type=container", *ids], timeout=60)
+    return [
+        Container(
+            row["Id"],
+            row["Name"],
+            (row["Config"].get("Labels") or {}).get("PODMAN_SYSTEMD_UNIT", ""),
+            frozenset(item["Name"] for item in row["Mounts"] if item.get("Name")),
+            tuple(item["Source"] for item in row["Mounts"] if item.get("Source")),
+        )
+        for row in json.loads(told.stdout or b"[]")
+    ]
+
+
+def pause(ids: Iterable[str]) -> None:
+    """Freeze running containers. Raises LegerError."""
+    _asked("pause", *ids)
+
+
+def unpause(ids: Iterable[str]) -> dict[str, str]:
+    """Let containers go on that are paused; maps those that do not to podman's reason."""
+    bad = {}
+    paused = set(_asked("ps", "-q", "--no-trunc", "--filter=status=paused").split())
+    for one in paused.intersection(ids):
+        done = processes.run(["podman", "unpause", one], timeout=60)
+        if done.code:
+            bad[one] = done.message
+    return bad
+
+
+def _asked(*arguments: str) -> str:
+    done = processes.run(["podman", *arguments], timeout=120)
+    if done.code != 0:
+        raise LegerError(
+            f"podman {' '.join(arguments[:2])}: {done.message.removeprefix('Error: ')}"
+        )
+    return done.stdout.decode(errors="replace")
 
 
 def remove_network(name: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from leger import adoption, podman
+from leger.backup import kept, what
 from leger.model import Built, Compiled, Unit
 from leger.scope import Scope
 from leger.unitfile import UnitFile
@@ -30,7 +32,10 @@ def tidy(secrets: Iterable[str], images: Iterable[str]) -> None:
 def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
     """Remove the mirror of a deployment that is gone; says what of it is left on the host."""
     _remove_mirror(scope, gone, others)
-    left = [f"volume {unit.resource}" for unit in gone.units.values() if unit.kind == "volume"]
+    all_of_it = replace(others, deployments={**others.deployments, gone.name: gone})
+    volumes = what.volumes(all_of_it, gone.name)
+    there = podman.volumes() if volumes else {}
+    left = [f"volume {name}" for name in volumes if name in there]
     left += [
         f"image {name}"
         for unit in gone.units.values()
@@ -42,6 +47,8 @@ def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
         data.rmdir()
     elif data.is_dir():
         left.append(f"data {data}")
+    if kept.ids(scope, gone.name):
+        left.append(f"backups {kept.folder(scope, gone.name)}")
     sources = {unit.source.rpartition("/")[2] for unit in gone.units.values()}
     adopted = sorted(adoption.kept(scope, "/").rglob("*"))
     left += [f"adopted {path}" for path in adopted if path.is_file() and path.name in sources]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leger import applying, generation, planning, quadlet
 from leger.applying import Outcome
+from leger.backup import automatic
 from leger.deployed import Deployed
 from leger.deployment import is_defined_elsewhere
 from leger.errors import LegerError
@@ -40,6 +41,8 @@ def roll_back(host: Host, number: int | None, *, dry_run: bool = False) -> Outco
     plan = planning.between(host, Deployed(scope, old), compiled, target.definitions, step)
     if dry_run:
         return applying.foresee(plan)
+    for _, error in automatic.before_switch(host, plan.old, plan.new, plan.changes):
+        raise error
     return applying.apply(host, plan, f"roll back to generation {target.number}")
 
 

@@ -93,6 +93,14 @@ class Scope:
         return self.state / "staged"
 
     @property
+    def backups(self) -> Path:
+        return self.state / "backups"
+
+    @property
+    def backup_journal(self) -> Path:
+        return self.state / "backup.json"
+
+    @property
     def manifests(self) -> Path:
         return self.state / "manifests"
 

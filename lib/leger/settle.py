@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from leger import changes, comparing, emitted, generation, health, judge, switch
+from leger.backup import restore
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
 from leger.model import Compiled
@@ -30,9 +31,18 @@ def mend(host: Host) -> list[str]:
     That something of it went back is one of the lines: whoever calls this has other things to do.
     Raises InterruptedSwitchError when the system shuts down.
     """
+    done = _end_backup(host)
     try:
-        return _mend(host)
+        return done + _mend(host)
     except switch.NotHealthyError as error:
+        return [*done, f"warning: {error}"]
+
+
+def _end_backup(host: Host) -> list[str]:
+    """Take up an interrupted backup or restore: what it stopped runs again, whatever else."""
+    try:
+        return restore.recover(host)
+    except LegerError as error:
         return [f"warning: {error}"]
 
 
@@ -54,7 +64,7 @@ def settle(host: Host, timeout: float = 300.0) -> list[str]:
     NotHealthyError after going back, InterruptedSwitchError when the system shuts down.
     """
     judge.refuse_when_stopping(host.manager)
-    done = _mend(host)
+    done = _end_backup(host) + _mend(host)
     current = generation.load_current(host.scope)
     if current is None:
         return done

@@ -113,6 +113,8 @@ def _unit(name: str, state: State, notes: Sequence[str]) -> UnitStatus:
 def _interrupted(scope: Scope) -> Iterator[str]:
     if scope.switch.exists():
         yield "a switch was interrupted: the next leger command that changes units takes it up"
+    if scope.backup_journal.exists():
+        yield "a backup or restore is at work or was interrupted: the next such command takes it up"
 
 
 def _generator_problems(scope: Scope) -> Iterator[str]:

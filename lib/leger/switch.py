@@ -124,7 +124,7 @@ def switch(
         quiet=step.quiet,
         refused=step.refused,
     )
-    with _unbroken():
+    with unbroken():
         _to_commit(host, todo)
         finish(host, todo)
     return saved
@@ -138,7 +138,7 @@ def recover(host: Host) -> str:
     committed = todo.committed(generation.emitted_point(host.scope))
     if committed is None:
         committed = _restore_side(host.scope, todo)
-    with _unbroken():
+    with unbroken():
         if not committed and not todo.returned:
             _undo(host, todo)
             return f"took back the interrupted switch to generation {todo.target.generation}"
@@ -171,7 +171,7 @@ def go_back(host: Host, todo: Switch, bad: Mapping[str, str]) -> None:
 
     Raises NotHealthyError when that is done.
     """
-    with _unbroken():
+    with unbroken():
         finish(host, _go_on(host, todo, bad))
 
 
@@ -322,7 +322,7 @@ def _write_definitions(scope: Scope, definitions: Mapping[str, str | None]) -> N
 
 
 @contextlib.contextmanager
-def _unbroken() -> Iterator[None]:
+def unbroken() -> Iterator[None]:
     """From the first stop to the verdict an interrupt from the terminal waits."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

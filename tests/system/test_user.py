@@ -19,6 +19,8 @@ Exec=sleep infinity
 RunInit=true
 StopTimeout=1
 Secret=token
+User=7
+Volume=notes.volume:/notes
 [Quadlet]
 # else podman waits 90 s for the network, which these machines do not have
 DefaultDependencies=false
@@ -37,6 +39,7 @@ def ada(leger_machine: Machine) -> Machine:
         "mkdir -p ~/web; cd ~/web; git init -q -b main\n"
         "git config user.name ada; git config user.email ada@example.com\n"
         f"cat >web.container <<'X'\n{CONTAINER}X\n"
+        "printf '[Volume]\\nUser=7\\n[Quadlet]\\nDefaultDependencies=false\\n' >notes.volume\n"
         "printf 'health: {quiet: 200ms}\\n' >.leger.yaml\n"
         "git add -A; git commit -qm one",
         user="ada",
@@ -52,7 +55,9 @@ def test_a_user_deploys_and_it_survives_a_reboot(ada: Machine) -> None:
     assert ada.run(*read, user="ada").stdout == "sesame"
     status = json.loads(ada.run("leger", "--user", "status", "--json", user="ada").stdout)
     assert status["problems"] == []
-    assert [unit["active"] for unit in status["deployments"][0]["units"]] == ["active"]
+    active = [unit["active"] for unit in status["deployments"][0]["units"]]
+    assert active == ["active", "active"]
+    back_up_and_restore(ada)
     ada.sync()
     ada.reboot()
     ada.sh(
@@ -64,6 +69,18 @@ def test_a_user_deploys_and_it_survives_a_reboot(ada: Machine) -> None:
     ada.run("leger", "--user", "deploy", "remove", "web", "--yes", user="ada")
     assert ada.run("podman", "ps", "-aq", user="ada").stdout == ""
     assert ada.run("podman", "secret", "ls", "-q", user="ada").stdout == ""
+
+
+def back_up_and_restore(ada: Machine) -> None:
+    """What a sub-uid of ada's owns is saved and put back with that owner."""
+    look = ("podman", "exec", "systemd-web", "sh", "-c", "cat /notes/f; stat -c '%u %a' /notes/f")
+    for value in ("one", "two"):
+        script = f"umask 77; echo {value} >/notes/f"
+        ada.run("podman", "exec", "systemd-web", "sh", "-c", script, user="ada")
+        if value == "one":
+            ada.run("leger", "--user", "backup", "create", "web", user="ada")
+    ada.run("leger", "--user", "backup", "restore", "web", "--yes", user="ada")
+    assert ada.run(*look, user="ada").stdout == "one\n7 600\n"
 
 
 def test_who_is_denied_is_told_what_to_ask_for(ada: Machine) -> None:

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
 from typing import Any
 
+from leger.cli import backups
+from leger.cli.table import JSON as _JSON
+from leger.cli.table import NAME as _NAME
+from leger.cli.table import YES as _YES
+from leger.cli.table import Command
+from leger.cli.table import argument as _argument
 
-@dataclass(frozen=True)
-class Argument:
-    """One argument as argparse takes it."""
-
-    names: tuple[str, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command or subcommand; `module` of leger.cli runs it, `changes` says it switches units.
-
-    `question` is asked first unless --yes is given. With `for_each`, root runs it for each user
-    too whose deployments root defines.
-    """
-
-    words: tuple[str, ...]
-    help: str
-    module: str
-    arguments: tuple[Argument, ...] = ()
-    changes: bool = False
-    question: str = ""
-    for_each: bool = False
-
-
-def _argument(*names: str, **options: Any) -> Argument:
-    return Argument(names, options)
-
-
-_JSON = _argument("--json", action="store_true", help="print JSON")
-_YES = _argument("--yes", "-y", action="store_true", help="do not ask")
-_NAME = _argument("name", metavar="NAME", help="the deployment's name")
 _SECRET = _argument("name", metavar="NAME", help="the secret's name in legerd")
 _VALUE = _argument("value", metavar="-|@FILE", help="- for standard input, or @ and a file")
 _VERSION = _argument("number", type=int, metavar="VERSION")
@@ -132,7 +105,12 @@ COMMANDS = (
         ("deploy", "remove"),
         "stop a deployment and remove it; its data and volumes stay",
         "deploy",
-        (_NAME, _YES, _JSON),
+        (
+            _NAME,
+            _argument("--volumes", action="store_true", help="its volumes go, too"),
+            _YES,
+            _JSON,
+        ),
         changes=True,
         question="stop and remove the deployment {name}?",
     ),
@@ -306,11 +284,13 @@ COMMANDS = (
         "secrets",
         (_SECRET, _VERSION, _TOKEN, _YES, _SERVER, _JSON),
     ),
+    *backups.COMMANDS,
     Command(("settle",), "what leger-settle.service runs late in the boot", "settle"),
 )
 _GROUPS = {
     "deploy": "deployments",
     "staged": "deployments that wait",
+    "backup": "what containers wrote: saved and put back",
     "secrets": "secrets in legerd",
 }
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from leger import deploying, generation, yamlfile
 from leger.applying import Outcome
-from leger.cli import host, output, steps
+from leger.backup import what
+from leger.cli import host, output, service, steps
 from leger.deploying import Options
 from leger.deployment import Deployment, definitions, is_roots, load, load_all
 from leger.errors import ConfigError, LegerError, NotAuthorisedError, UsageError
@@ -80,14 +81,32 @@ def _stage(locked: Host, deployment: Deployment, options: argparse.Namespace) ->
     return 0
 
 
+def question(options: argparse.Namespace) -> str:
+    """What `remove --volumes` asks, with the names of what would be lost."""
+    service.authorise(user=options.user)
+    current = generation.load_current(host.scope(user=options.user))
+    if not options.volumes or current is None:
+        return ""
+    lost = ", ".join(what.unshared(current.compiled, options.name))
+    return lost and f"stop and remove {options.name} and its volumes with all they hold: {lost}?"
+
+
 def _remove(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         refuse_roots(locked.scope, options.name)
-        outcome = deploying.remove(locked, options.name)
+        outcome = deploying.remove(locked, options.name, volumes=options.volumes)
     if options.json:
-        output.document({"removed": options.name, "left": list(outcome.left)})
+        output.document(
+            {
+                "removed": options.name,
+                "volumes": list(outcome.lost),
+                "left": list(outcome.left),
+            }
+        )
         return 0
     output.result(f"{options.name}: removed")
+    for name in outcome.lost:
+        output.result(f"removed: volume {name}")
     for item in outcome.left:
         output.result(f"left: {item}")
     return 0

@@ -46,10 +46,10 @@ def _of_the_disk(error: OSError) -> LegerError:
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
     inside = options.inside = _is_inside()
-    if options.question and not inside:
-        output.confirm(options.question.format(name=options.name), yes=options.yes)
-        given = [*given, *([] if options.yes else ["--yes"])]
     others = _is_for_another(options)
+    if options.question and not inside and not options.yes:
+        output.confirm(_question(options, others=others))
+        given = [*given, "--yes"]
     if options.changes and not inside:
         from leger.cli import service
 
@@ -90,6 +90,16 @@ def _is_for_another(options: argparse.Namespace) -> bool:
         return True
     options.user = True
     return False
+
+
+def _question(options: argparse.Namespace, *, others: bool) -> str:
+    """What is asked: the module's own words, if it has some that say more than the table's.
+
+    What belongs to another user (`others`) is not looked at from here.
+    """
+    module = importlib.import_module(f"leger.cli.{options.module}")
+    asked = "" if others else getattr(module, "question", lambda _: "")(options)
+    return asked or str(options.question.format(name=options.name))
 
 
 def _is_inside() -> bool:

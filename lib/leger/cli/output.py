@@ -60,10 +60,8 @@ def warnings(faults: Iterable[Fault]) -> None:
             progress(f"leger: hint: {fault.hint}")
 
 
-def confirm(question: str, *, yes: bool) -> None:
+def confirm(question: str) -> None:
     """Ask on a terminal; CancelledError for anything but yes, or where nobody can be asked."""
-    if yes:
-        return
     if not sys.stdin.isatty():
         raise CancelledError(f"not confirmed: {question}", hint="--yes answers it")
     progress(f"{question} [y/N] ")

@@ -210,7 +210,7 @@ def _confirm(
     if options.yes or options.token == (token := _token(info, number)):
         return
     if not options.token and sys.stdin.isatty():
-        output.confirm(f"delete {what}?", yes=False)
+        output.confirm(f"delete {what}?")
         return
     words = ["leger", "secrets", verb, options.name, *([str(number)] if number else []), token]
     wrong = "the token is not, or no more, the one" if options.token else "not confirmed"

@@ -1,0 +1,144 @@
+"""Nobody writes for the time: units stopped, or containers paused, and all of them back after.
+
+What has to come back is in the journal before anything is stopped, so that it comes back after a
+failure and after `kill -9` as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from leger import changes, generation, podman
+from leger.backup import journal
+from leger.backup.inside import Inside
+from leger.backup.journal import Work
+from leger.backup.what import Users
+from leger.errors import LegerError
+from leger.generation import Generation
+from leger.switch import STOP_SECONDS, Host
+from leger.switchfile import boot_id
+from leger.systemd import problems
+
+_START_SECONDS = 300.0
+
+
+def active(host: Host, current: Generation | None) -> dict[str, bool]:
+    """Every unit of Leger's, and whether there is something to stop."""
+    compiled = current.compiled if current else generation.EMPTY
+    built = compiled.deployments.values()
+    templates = {name for one in built for name in one.units if changes.is_template(name)}
+    loaded = host.manager.instances(sorted(templates))
+    states = host.manager.states(changes.members(built, loaded))
+    return {name: state.stoppable for name, state in states.items()}
+
+
+def stopped(host: Host, work: Work, users: Users) -> Work:
+    """Stop `users`; returns the journal, saved, with what has to be started again.
+
+    Raises LegerError when a unit does not stop; then the caller resumes.
+    """
+    if not users.units:
+        return work
+    both = _with_them(host, users.units)
+    states = host.manager.states(both)
+    back = [name for name in both if states[name].stoppable]
+    work = replace(work, start=tuple(dict.fromkeys([*work.start, *back])))
+    work.save(host.scope)
+    host.report(f"stop {' '.join(users.units)}")
+    results = host.manager.run([("stop", name) for name in users.units], STOP_SECONDS)
+    if bad := problems(results):
+        raise LegerError(f"{next(iter(bad))} could not be stopped: {next(iter(bad.values()))}")
+    return work
+
+
+def paused(host: Host, work: Work, users: Users) -> Work:
+    """Freeze the containers of `users`; returns the journal, saved, with them."""
+    if not users.containers:
+        return work
+    work = replace(work, paused=users.containers)
+    work.save(host.scope)
+    podman.pause(users.containers)
+    return work
+
+
+def resume(host: Host, work: Work) -> dict[str, str]:
+    """Bring back what `work` stopped or paused; maps what did not come back to the reason.
+
+    After a reboot nothing of it is left to do: the boot has started what it starts.
+    """
+    if work.boot != boot_id():
+        return {}
+    bad = podman.unpause(work.paused) if work.paused else {}
+    for _ in range(2):  # once more: what was killed may have left a container behind
+        states = host.manager.states(work.start)
+        idle = [name for name, state in states.items() if not state.stoppable]
+        host.manager.reset_failed(idle)
+        failed = problems(host.manager.run([("start", name) for name in idle], _START_SECONDS))
+        if not failed:
+            break
+    return bad | (failed if work.start else {})
+
+
+@contextlib.contextmanager
+def still(host: Host, work: Work, users: Users, method: str) -> Iterator[Work]:
+    """While it lasts, `users` do not write (method stop or pause; run lets them).
+
+    Raises LegerError at the end if something did not come back, unless another error is on its
+    way.
+    """
+    done = work
+    try:
+        if method == "stop":
+            done = stopped(host, work, users)
+        elif method == "pause":
+            done = paused(host, work, users)
+        yield done
+    except BaseException:
+        _tell(host, _resumed(host, done))
+        raise
+    if bad := _resumed(host, done):
+        _tell(host, bad)
+        raise LegerError(
+            f"{', '.join(bad)} did not come back afterwards",
+            hint=f"journalctl -b -u {next(iter(bad))}",
+        )
+
+
+def clean(host: Host) -> None:
+    """Remove what was temporary, once all runs again; after an exchange that is the old content."""
+    work = Work.load(host.scope)
+    if work is None or work.start or work.paused or work.pairs:
+        return
+    for name, reason in podman.remove_volumes(work.volumes).items():
+        host.report(f"warning: volume {name} is left over: {reason}")
+    for folder in work.folders:
+        Inside.of(host.scope).remove(Path(folder))
+    journal.forget(host.scope)
+
+
+def _resumed(host: Host, work: Work) -> dict[str, str]:
+    """As `resume`, by what the journal says now; then nothing of that is in it any more."""
+    work = Work.load(host.scope) or work
+    bad = resume(host, work)
+    journal.settle(host.scope, work)
+    return bad
+
+
+def _tell(host: Host, bad: dict[str, str]) -> None:
+    for name, reason in bad.items():
+        host.report(f"warning: {name} ran before and could not be started again: {reason}")
+
+
+def _with_them(host: Host, units: tuple[str, ...]) -> list[str]:
+    """`units` and all that the manager stops together with them."""
+    found = dict.fromkeys(units)
+    queue = list(units)
+    while queue:
+        for name in sorted(host.manager.stopped_with(queue.pop())):
+            if name not in found:
+                found[name] = None
+                queue.append(name)
+    return list(found)

@@ -1,0 +1,243 @@
+"""Backups of real volumes and data: what was saved comes back, and what was stopped as well."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+
+import pytest
+from machine import Machine
+from system.application import IMAGE, commit
+
+REPOSITORY = "/srv/notes"
+CONTAINER = f"""[Container]
+Image={IMAGE}
+ContainerName=web
+Exec=sleep infinity
+RunInit=true
+StopTimeout=1
+Volume=store.volume:/store
+Volume=plain:/plain
+Volume=./uploads:/uploads
+[Install]
+WantedBy=multi-user.target
+"""
+FILES = {
+    "web.container": CONTAINER,
+    "idle.container": CONTAINER.replace("ContainerName=web", "ContainerName=idle"),
+    "store.volume": "[Volume]\nVolumeName=real-name\nLabel=kept=yes\n",
+    "uploads/.gitkeep": "",
+    ".leger.yaml": "health: {quiet: 100ms}\n",
+}
+WRITE = (
+    "echo {0} >/store/f; echo {0} >/plain/f; echo {0} >/uploads/f; rm -f /uploads/l; "
+    "ln -s /etc/{0} /uploads/l; chown 33:44 /store/f /store; chmod 1770 /store"
+)
+READ = "cat /store/f /plain/f /uploads/f; readlink /uploads/l; stat -c '%u %g %a' /store /store/f"
+RULES = "backup: {before-update: true, keep: 2}\n"
+
+
+def write(machine: Machine, value: str) -> None:
+    """Let the container put `value` everywhere."""
+    machine.run("podman", "exec", "web", "sh", "-ec", WRITE.format(value))
+
+
+def read(machine: Machine) -> list[str]:
+    """What the container sees, as `saved` says it."""
+    return machine.run("podman", "exec", "web", "sh", "-ec", READ).stdout.splitlines()
+
+
+def saved(value: str) -> list[str]:
+    return [value, value, value, f"/etc/{value}", "33 44 1770", "33 44 644"]
+
+
+def ids(machine: Machine) -> list[str]:
+    listed = json.loads(machine.run("leger", "backup", "list", "notes", "--json").stdout)
+    return [item["id"] for item in listed]
+
+
+def expect_quiet(machine: Machine) -> None:
+    """Nothing is left over, web runs, and what an administrator stopped is still stopped."""
+    states = machine.run("systemctl", "is-active", "web", "idle", check=False).stdout.split()
+    assert states in (["active", "inactive"], ["active", "failed"])  # 143 reads failed
+    names = machine.run("podman", "volume", "ls", "-q").stdout.split()
+    assert sorted(names) == ["plain", "real-name"]
+    assert machine.run("ls", "-A", "/var/lib/leger/data").stdout.split() == ["notes"]
+    assert "backup.json" not in machine.run("ls", "/var/lib/leger").stdout.split()
+    hidden = machine.sh("find /var/lib/leger/backups -mindepth 2 -maxdepth 2 -name '.*'").stdout
+    assert hidden == ""
+
+
+@pytest.fixture(scope="module")
+def notes(shared_machine: Machine) -> Machine:
+    """A deployment with two volumes and data; idle.service was stopped by hand."""
+    commit(shared_machine, FILES, REPOSITORY)
+    shared_machine.run("leger", "deploy", "install", "notes", REPOSITORY, timeout=120)
+    shared_machine.run("systemctl", "stop", "idle")
+    write(shared_machine, "one")
+    return shared_machine
+
+
+def process(machine: Machine) -> str:
+    """What tells whether the container was restarted."""
+    return machine.run("podman", "inspect", "-f", "{{.State.Pid}}", "web").stdout
+
+
+def test_what_was_saved_comes_back(notes: Machine) -> None:
+    made = notes.run("leger", "backup", "create", "notes", "--json")
+    (backup,) = json.loads(made.stdout)
+    assert (backup["data"], backup["volumes"]) == (True, ["plain", "real-name"])
+    notes.run("podman", "exec", "web", "sh", "-c", "rm -rf /store/* /plain/* /uploads/*")
+    write(notes, "two")
+    asked = notes.run("leger", "backup", "restore", "notes", check=False)
+    assert asked.code == 5
+    assert "data, volume plain, volume real-name" in asked.stderr
+    notes.run("leger", "backup", "restore", "notes", backup["id"], "--only", "plain", "--yes")
+    assert read(notes)[:3] == ["two", "one", "two"]
+    notes.run("leger", "backup", "restore", "notes", "--yes")
+    assert read(notes) == saved("one")
+    expect_quiet(notes)
+
+
+def test_units_may_be_paused_meanwhile(notes: Machine) -> None:
+    before = process(notes)
+    notes.run("leger", "backup", "create", "notes", "--method", "pause")
+    notes.run("leger", "backup", "info", "notes", "--verify")
+    assert process(notes) == before
+    expect_quiet(notes)
+
+
+def test_a_damaged_backup_replaces_nothing(notes: Machine) -> None:
+    before = process(notes)
+    file = f"/var/lib/leger/backups/notes/{ids(notes)[-1]}/volume-plain.tar.zst"
+    notes.sh(f"printf x | dd of={file} bs=1 seek=30 conv=notrunc status=none")
+    done = notes.run("leger", "backup", "restore", "notes", "--yes", check=False)
+    assert done.code == 1
+    assert "volume-plain.tar.zst: damaged" in done.stderr
+    assert process(notes) == before
+    notes.sh(f'rm -r "$(dirname {file})"')
+
+
+def test_a_full_disk_leaves_no_half_backup(notes: Machine) -> None:
+    before = ids(notes)
+    notes.sh(
+        "podman exec web dd if=/dev/urandom of=/plain/big bs=1M count=6 status=none\n"
+        "mount -t tmpfs -o size=2M none /var/lib/leger/backups"
+    )
+    done = notes.run("leger", "backup", "create", "notes", check=False)
+    left = notes.run("ls", "-A", "/var/lib/leger/backups/notes").stdout
+    notes.sh("umount /var/lib/leger/backups; podman exec web rm /plain/big")
+    assert done.code == 1
+    assert "No space left on device" in done.stderr
+    assert left == ""
+    assert ids(notes) == before
+    expect_quiet(notes)
+
+
+def test_killed_at_any_point_everything_runs_again(
+    notes: Machine, rng: random.Random, soak: bool
+) -> None:
+    restore = ["leger", "backup", "restore", "notes", ids(notes)[-1], "--yes"]  # of "one"
+    began = time.monotonic()
+    notes.run(*restore)
+    length = time.monotonic() - began
+    for point in range(25) if soak else sorted(rng.sample(range(25), 2)):
+        for command in (restore, ["leger", "backup", "create", "notes"]):
+            write(notes, "two")
+            with notes.spawn(*command):
+                time.sleep(length * (point + 0.5) / 25)
+                notes.sh("systemctl kill -s KILL 'leger-*.service' || true", check=False)
+            notes.run("leger", "settle", timeout=120)
+            expect_quiet(notes)
+            seen = read(notes)
+            assert set(seen[:3]) <= {"one", "two"}, f"killed at {point}/25: {seen}"
+            assert command == restore or seen == saved("two")
+    for one in ids(notes):
+        notes.run("leger", "backup", "info", "notes", one, "--verify")
+
+
+def test_a_cut_during_a_restore_is_finished_by_the_boot(notes: Machine) -> None:
+    write(notes, "two")
+    notes.sync()
+    with notes.spawn("leger", "backup", "restore", "notes", ids(notes)[0], "--yes"):
+        notes.sh("until grep -q '\"restored\"' /var/lib/leger/backup.json; do :; done 2>/dev/null")
+        notes.cut()
+    notes.start()
+    notes.sh(
+        'until [ "$(systemctl show -P SubState leger-settle.service)" != running ] && '
+        "! systemctl list-jobs --no-legend | grep -q .; do sleep 0.1; done",
+        timeout=120,
+    )
+    assert read(notes) == saved("one")
+    notes.run("systemctl", "stop", "idle")
+    expect_quiet(notes)
+
+
+def test_an_update_that_asks_for_it_is_backed_up_before(notes: Machine) -> None:
+    write(notes, "before")
+    notes.sh(f"printf '{RULES}' >>/etc/leger/deployments.d/notes.yaml")
+    commit(notes, FILES | {"README": "changes no unit\n"}, REPOSITORY)
+    before = ids(notes)
+    notes.run("leger", "deploy", "update", "notes", timeout=120)
+    assert ids(notes) == before
+    new = commit(notes, FILES | {"web.container": CONTAINER + "[Service]\nNice=1\n"}, REPOSITORY)
+    notes.run("leger", "deploy", "update", "notes", timeout=120)
+    listed = json.loads(notes.run("leger", "backup", "list", "notes", "--json").stdout)
+    assert listed[-1]["why"] == f"before the update to {new[:12]}"
+    assert len(listed) == 2  # keep: 2
+    write(notes, "after")
+    notes.run("leger", "backup", "restore", "notes", "--yes")
+    assert read(notes) == saved("before")
+
+
+def test_an_update_is_refused_when_its_backup_fails(notes: Machine) -> None:
+    commit(notes, FILES | {"web.container": CONTAINER + "[Service]\nNice=2\n"}, REPOSITORY)
+    before = process(notes)
+    notes.run("mount", "-t", "tmpfs", "-o", "ro,size=1M", "none", "/var/lib/leger/backups")
+    done = notes.run("leger", "deploy", "update", "notes", check=False)
+    notes.run("umount", "/var/lib/leger/backups")
+    assert done.code == 1
+    assert "notes is not updated, because the backup before it failed" in done.stderr
+    assert "Nice=1" in notes.run("systemctl", "cat", "web").stdout
+    assert process(notes) == before
+
+
+def test_old_backups_are_pruned_by_number_and_age(notes: Machine) -> None:
+    old = "20200101T000000Z"
+    notes.sh(
+        f"cp -r /var/lib/leger/backups/notes/{ids(notes)[0]} /var/lib/leger/backups/notes/{old}"
+    )
+    told = notes.run(
+        "leger", "backup", "prune", "notes", "--keep", "9", "--days", "30", "--dry-run"
+    )
+    assert told.stdout == f"notes: {old} would be removed\n"
+    notes.run("leger", "backup", "prune", "notes", "--keep", "9", "--days", "30")
+    assert old not in notes.run("ls", "/var/lib/leger/backups/notes").stdout.split()
+    notes.run("leger", "backup", "prune", "--keep", "1")
+    assert len(ids(notes)) == 1
+
+
+def test_removing_keeps_volumes_unless_asked(notes: Machine) -> None:
+    write(notes, "kept")
+    notes.run("leger", "backup", "create", "notes")
+    done = json.loads(notes.run("leger", "deploy", "remove", "notes", "--yes", "--json").stdout)
+    left = {"volume plain", "volume real-name", "backups /var/lib/leger/backups/notes"}
+    assert left <= set(done["left"])
+    notes.run("leger", "deploy", "install", "notes", REPOSITORY, timeout=120)
+    assert read(notes) == saved("kept")
+    asked = notes.run("leger", "deploy", "remove", "notes", "--volumes", check=False)
+    assert asked.code == 5
+    assert "plain, real-name" in asked.stderr
+    removed = notes.run("leger", "deploy", "remove", "notes", "--volumes", "--yes", "--json")
+    assert json.loads(removed.stdout)["volumes"] == ["plain", "real-name"]
+    assert notes.run("podman", "volume", "ls", "-q").stdout == ""
+
+
+def test_a_backup_outlives_its_deployment(notes: Machine) -> None:
+    notes.sh("rm -r /var/lib/leger/data/notes")
+    notes.run("leger", "backup", "restore", "notes", "--yes")
+    labels = notes.run("podman", "volume", "inspect", "-f", "{{.Labels}}", "real-name").stdout
+    assert "kept:yes" in labels
+    notes.run("leger", "deploy", "install", "notes", REPOSITORY, timeout=120)
+    assert read(notes) == saved("kept")
