@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from leger import changes
 from leger.changes import Changes
 from leger.model import Compiled
-from leger.systemd import Manager, State, settled_states
+from leger.systemd import Manager, State, settled, settled_states
 
 
 def decide(
@@ -23,7 +23,7 @@ def decide(
     loaded = manager.instances(sorted(templates))
     before = changes.members(old.deployments.values(), loaded)
     after = changes.members(new.deployments.values(), loaded)
-    known = settled_states(manager, [*before, *after])
+    known = _states(manager, before, after)
     with_it: dict[str, frozenset[str]] = {}
 
     def state(name: str) -> State:
@@ -40,3 +40,15 @@ def decide(
         return with_it[name]
 
     return changes.compare(before, after, state, stopped_with, manager.can_reload)
+
+
+def _states(manager: Manager, before: Iterable[str], after: Iterable[str]) -> dict[str, State]:
+    """How the units of both sets run. Of those that are new it matters whether they are loaded.
+
+    To ask of a unit by its name makes the manager read its files: of a thousand, that takes long.
+    """
+    present = manager.present()
+    states = dict.fromkeys(before, State("loaded"))
+    fresh = [name for name in after if name not in states and name not in present]
+    states |= {name: present[name] for name in (*states, *after) if name in present}
+    return settled(manager, states | manager.states(fresh))

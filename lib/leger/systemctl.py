@@ -50,6 +50,13 @@ class Systemctl:
             for name, block in zip(wanted, found, strict=True)
         }
 
+    def present(self) -> dict[str, State]:
+        from leger.systemd import State
+
+        text = self._run("list-units", "--all", "--plain", "--no-legend").stdout.decode()
+        rows = (line.split()[:4] for line in text.splitlines())
+        return {row[0]: State(*row[1:]) for row in rows if len(row) == 4}
+
     def instances(self, templates: Iterable[str]) -> list[str]:
         patterns = [name.replace("@.", "@?*.", 1) for name in templates]
         if not patterns:

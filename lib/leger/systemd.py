@@ -73,6 +73,9 @@ class Manager(Protocol):
     def states(self, names: Iterable[str]) -> dict[str, State]:
         """The state of each of `names`, loaded or not."""
 
+    def present(self) -> dict[str, State]:
+        """The state of every unit that the manager has in memory; all others do not run."""
+
     def instances(self, templates: Iterable[str]) -> list[str]:
         """The loaded instances of `templates` (names that end in @.service and the like)."""
 
@@ -170,11 +173,10 @@ class _Bus:
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
-        rows = self._call(b"ListUnitsByNames", b"as", wanted)
-        return {
-            row[0].decode(): State(row[2].decode(), row[3].decode(), row[4].decode())
-            for row in rows
-        } | {}
+        return _states(self._call(b"ListUnitsByNames", b"as", wanted))
+
+    def present(self) -> dict[str, State]:
+        return _states(self._call(b"ListUnits", b""))
 
     def instances(self, templates: Iterable[str]) -> list[str]:
         patterns = [name.replace("@.", "@?*.", 1) for name in templates]
@@ -268,6 +270,12 @@ class _Bus:
                     break
 
 
+def _states(rows: Iterable[Sequence[bytes]]) -> dict[str, State]:
+    return {
+        row[0].decode(): State(row[2].decode(), row[3].decode(), row[4].decode()) for row in rows
+    }
+
+
 def _reason(error: Exception) -> str:
     """What the manager said, without pystemd's wrapping ([err -2]: b'...')."""
     found = re.search(r"b(['\"])(.*)\1", str(error))
@@ -276,11 +284,16 @@ def _reason(error: Exception) -> str:
 
 def settled_states(manager: Manager, names: Iterable[str]) -> dict[str, State]:
     """The states of `names`, where "failed" means that nobody stopped the unit."""
+    return settled(manager, manager.states(names))
+
+
+def settled(manager: Manager, states: Mapping[str, State]) -> dict[str, State]:
+    """`states`, where "failed" means that nobody stopped the unit."""
     return {
         name: State(state.load, "inactive", "dead")
         if state.active == "failed" and manager.was_stopped(name)
         else state
-        for name, state in manager.states(names).items()
+        for name, state in states.items()
     }
 
 

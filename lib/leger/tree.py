@@ -57,20 +57,21 @@ def write(scope: Scope, name: str, files: Files, *, mend: bool = False) -> Tree:
     try:
         temporary.mkdir(mode=0o755)
         listed = {path: _write(temporary / path, files[path]) for path in sorted(files)}
-        target = scope.store / f"{name}-{digest(listed)}"
-        if not target.is_dir():
+        total = digest(listed)
+        tree = Tree(scope.store / f"{name}-{total}", total, listed)
+        if not tree.path.is_dir():
             _settle(temporary)
-            temporary.rename(target)
+            temporary.rename(tree.path)
             disk.sync_folder(scope.store)
-        elif mend:
-            _mend(target, temporary, listed)
-        return Tree(target, digest(listed), listed)
+        elif mend and is_suspect(tree):
+            _mend(tree.path, temporary, listed)
     except OSError as error:
         raise LegerError(
             f"{scope.store}: cannot be written: {error.strerror}", hint="check free space"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return tree
 
 
 def read(path: Path) -> Tree:
