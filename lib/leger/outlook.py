@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from leger import badcommits, disk, fetching, generation, git
+from leger import badcommits, disk, generation, git
 from leger.badcommits import Bad
 from leger.deployment import Deployment, Target, definitions, load, owned_folders
 from leger.errors import LegerError, UsageError
@@ -65,7 +65,8 @@ def look(
     asked = {name: item for name, item in defined.items() if name in chosen}
     commits = {} if fetch else {name: git.known(scope, item) for name, item in asked.items()}
     missing = [item for name, item in asked.items() if not commits.get(name)]
-    found = commits | fetching.fetch_all(scope, missing, accept_rewind=accept_rewind)
+    rewritten = asked if accept_rewind else ()
+    found = commits | git.fetch_all(scope, missing, accept_rewind=rewritten)
     wanted = {
         name: Target(defined[name], commit)
         for name, commit in found.items()
