@@ -18,6 +18,18 @@ _GENERATED = ("system", "generator", "generator.early", "generator.late", "trans
 _TREE_HINT = "use data: in .leger.yaml for what a container may own"
 
 
+def nothing_to_deploy(world: World) -> Iterator[Fault]:
+    """A folder without quadlets and units is a mistake: it would remove all that runs of it."""
+    filled = {deployment for _, deployment, _ in world.claims()}
+    filled |= {name for name, dropins in world.dropins.items() if dropins}
+    for name in world.prepared.keys() - filled:
+        yield Fault(
+            name,
+            "there is neither a quadlet nor a unit in this folder",
+            hint=f"is path: right? leger deploy remove {name} removes it",
+        )
+
+
 def owners_changed(world: World) -> Iterator[Fault]:
     """`:U` would change the owner of the immutable tree's files."""
     for source in world.sources:
@@ -52,6 +64,7 @@ def unknown_references(world: World) -> Iterator[Fault]:
 
 def ports_that_collide(world: World) -> Iterator[Fault]:
     """Published ports: of two quadlets, or of a quadlet and who listens on this host already."""
+    yield from ports.impossible(world.sources)
     found = list(ports.published(world.sources))
     yield from ports.collisions(found)
     if world.on_host:
@@ -91,6 +104,7 @@ def overrides_of_the_host(world: World) -> Iterator[Fault]:
 
 
 CHECKS: tuple[Check, ...] = (
+    nothing_to_deploy,
     names.files_of_one_name,
     names.files_of_the_host,
     names.units_of_one_name,

@@ -62,7 +62,7 @@ def published(sources: Iterable[Source]) -> Iterator[Published]:
     for source in sources:
         for place, text in _texts(source):
             match = _PORT.fullmatch(text)
-            if match is None or not match["host"]:
+            if match is None or not match["host"] or not _exists(match["host"]):
                 continue
             first, _, last = match["host"].partition("-")
             yield Published(
@@ -73,6 +73,25 @@ def published(sources: Iterable[Source]) -> Iterator[Published]:
                 source,
                 place,
             )
+
+
+def impossible(sources: Iterable[Source]) -> Iterator[Fault]:
+    """Ports that no host and no container has."""
+    for source in sources:
+        for place, text in _texts(source):
+            match = _PORT.fullmatch(text)
+            for ports in (match["host"], match["inside"]) if match else ():
+                if ports and not _exists(ports):
+                    yield source.fault(place, f"there is no port {ports}")
+
+
+def _exists(ports: str) -> bool:
+    """Whether a port, or a range of them, is between 0 and 65535; "" is a random one."""
+    first, _, last = ports.partition("-")
+    numbers = [text for text in (first, last) if text]
+    if any(len(text) > 5 or int(text) > 65535 for text in numbers):
+        return False
+    return len(numbers) < 2 or int(first) <= int(last)
 
 
 def collisions(found: Sequence[Published]) -> Iterator[Fault]:
