@@ -104,7 +104,6 @@ def overrides_of_the_host(world: World) -> Iterator[Fault]:
 
 
 CHECKS: tuple[Check, ...] = (
-    nothing_to_deploy,
     names.files_of_one_name,
     names.files_of_the_host,
     names.units_of_one_name,

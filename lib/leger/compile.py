@@ -324,6 +324,8 @@ class Compiler:
         )
         for check in checks.CHECKS:
             self.faults += check(world)
+        told = {fault.deployment for fault in self.faults}
+        self.faults += (f for f in checks.nothing_to_deploy(world) if f.deployment not in told)
         for check in checks.WARNINGS:
             self.warnings += check(world)
 

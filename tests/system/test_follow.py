@@ -65,7 +65,10 @@ def answer(machine: Machine, *argv: str, code: int = 0) -> dict[str, Any]:
 def host(shared_machine: Machine) -> Machine:
     """The machine with one deployment, whatever the test before left."""
     machine = shared_machine
-    machine.sh(f"rm -rf {FOLDER} /srv/*/; mkdir -p {FOLDER}; leger sync --retry || true")
+    machine.sh(
+        f"rm -rf {FOLDER} /srv/*/; mkdir -p {FOLDER}; leger sync --retry || true\n"
+        "rm -rf /var/lib/leger/sources/*"
+    )
     assert versions(machine) == {}
     define(machine, "web")
     author(machine, "web", 1)
