@@ -84,11 +84,15 @@ class Remote:
             ) from error
 
 
-def local(arguments: Sequence[str], folder: Path | None, seconds: float) -> processes.Completed:
-    """Git without a remote, at most `seconds`."""
-    return processes.run(
-        ["git", *arguments], timeout=seconds, environment=environment(folder), folder=Path("/")
-    )
+def local(
+    arguments: Sequence[str],
+    folder: Path | None,
+    seconds: float,
+    variables: Mapping[str, str] | None = None,
+) -> processes.Completed:
+    """Git without a remote, at most `seconds`; `variables` are added to its environment."""
+    given = {**environment(folder), **(variables or {})}
+    return processes.run(["git", *arguments], timeout=seconds, environment=given, folder=Path("/"))
 
 
 def environment(

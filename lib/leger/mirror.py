@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,11 +75,13 @@ class Mirror:
         """Whether `new` is `old` or was made on top of it; not if one of them is not here."""
         return self.run(["merge-base", "--is-ancestor", old, new], 120).code == 0
 
-    def run(self, arguments: list[str], timeout: float) -> processes.Completed:
-        """Git in this mirror, without a remote."""
+    def run(
+        self, arguments: list[str], timeout: float, variables: Mapping[str, str] | None = None
+    ) -> processes.Completed:
+        """Git in this mirror, without a remote; `variables` are added to its environment."""
         if not self.path.is_dir():
             return processes.Completed(1, b"", b"no mirror yet")
-        return gitprogram.local(arguments, self.path, timeout)
+        return gitprogram.local(arguments, self.path, timeout, variables)
 
 
 @dataclass(frozen=True)

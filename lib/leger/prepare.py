@@ -77,7 +77,7 @@ def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = F
     """
     settings = config.load(scope)
     mirror = git.Mirror.of(scope, deployment)
-    signature.check(mirror, deployment, commit)
+    signature.check(mirror, deployment.name, deployment.verify, deployment.ref, commit)
     with git.Commit(mirror, commit) as source:
         folder = git.folder(scope, deployment)
         files = checkout.checkout(source, folder, deployment.name, settings.limits)

@@ -1,36 +1,115 @@
-"""`verify:`: only commits that one of the allowed signers has signed by SSH are deployed.
+"""`verify:`: only what somebody has signed whom the host names is deployed.
 
-The file is that of ssh-keygen(1), ALLOWED SIGNERS. Other kinds of signatures are refused: they
-would be judged by whatever keys the calling user has collected.
+A commit counts when it is signed, or when the deployment follows a tag and that is. SSH signers
+stand in a file as ssh-keygen(1) has it (ALLOWED SIGNERS), GPG keys in one that `gpg --export`
+made; those are read into a keyring of this check alone. What the calling user has collected, and
+every kind of signature that the host did not ask for, counts for nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from leger.deployment import Deployment
+from leger import processes
+from leger.accepted import Accepted
 from leger.errors import LegerError
-from leger.git import Mirror
+from leger.mirror import Mirror
+from leger.trust import NOBODY, Verify
 
-_NO_OTHER_KINDS = ("gpg.program=/bin/false", "gpg.x509.program=/bin/false")
 _SECONDS = 30.0
+_RING = "trust-model always\nno-auto-key-retrieve\nno-autostart\n"
 
 
-def check(mirror: Mirror, deployment: Deployment, commit: str) -> None:
-    """Raise LegerError unless `commit` is signed as the host wants it for `deployment`."""
-    if not deployment.verify.allowed_signers:
+@dataclass(frozen=True)
+class _Judge:
+    """Git, told whom to believe: `options` stand before its command."""
+
+    mirror: Mirror
+    options: tuple[str, ...]
+    variables: Mapping[str, str]
+
+    def accepts(self, kind: str, id_: str) -> bool:
+        """Whether the "commit" or "tag" is well signed."""
+        command = [*self.options, f"verify-{kind}", id_]
+        return self.mirror.run(command, _SECONDS, self.variables).code == 0
+
+
+def check(mirror: Mirror, name: str, verify: Verify, ref: str, commit: str) -> None:
+    """Raise LegerError unless `commit`, to which `ref` leads, is signed as `verify` wants it.
+
+    `name` is what it is for, in messages.
+    """
+    if verify == NOBODY:
         return
-    signers = Path(deployment.verify.allowed_signers)
-    if not signers.is_absolute() or not signers.is_file():
-        raise LegerError(
-            f"{deployment.name}: {signers}: no file with allowed signers",
-            hint="verify: allowed-signers: names a file of this host by its whole path",
-        )
-    settings = (*_NO_OTHER_KINDS, f"gpg.ssh.allowedSignersFile={signers}")
-    options = [word for setting in settings for word in ("-c", setting)]
-    done = mirror.run([*options, "verify-commit", commit], _SECONDS)
+    with _judge(mirror, name, verify) as judge:
+        if judge.accepts("commit", commit):
+            return
+        tag = _tag(mirror, ref, commit)
+        if tag and judge.accepts("tag", tag):
+            return
+    files = " or ".join(filter(None, (verify.allowed_signers, verify.gpg_keys)))
+    what = "neither it nor its tag is" if tag else "it is not"
+    raise LegerError(
+        f"{name}: commit {commit[:12]}: {what} signed by anybody in {files}",
+        hint="sign it (git commit -S), or add its signer to that file",
+    )
+
+
+def _tag(mirror: Mirror, ref: str, commit: str) -> str:
+    """The object of the tag `ref` if it says of itself that it is this tag of this commit."""
+    known = Accepted.load(mirror.record).references.get(ref)
+    if known is None or not known.is_tag or known.commit != commit or known.id == commit:
+        return ""
+    done = mirror.run(["cat-file", "tag", known.id], _SECONDS)
+    head = done.stdout.partition(b"\n\n")[0].split(b"\n")
+    return known.id if {b"object " + commit.encode(), b"tag " + ref.encode()} <= {*head} else ""
+
+
+@contextlib.contextmanager
+def _judge(mirror: Mirror, name: str, verify: Verify) -> Iterator[_Judge]:
+    settings = ["gpg.x509.program=/bin/false"]
+    signers = _file(name, "allowed-signers", verify.allowed_signers)
+    settings.append(f"gpg.ssh.allowedSignersFile={signers or '/dev/null'}")
+    if not signers:
+        settings.append("gpg.ssh.program=/bin/false")
+    keys = _file(name, "gpg-keys", verify.gpg_keys)
+    if not keys:
+        yield _Judge(mirror, _options([*settings, "gpg.program=/bin/false"]), {})
+        return
+    with tempfile.TemporaryDirectory(prefix="leger-keys-") as ring:
+        variables = {"GNUPGHOME": ring}
+        _import(name, keys, Path(ring))
+        yield _Judge(mirror, _options([*settings, "gpg.program=gpg"]), variables)
+
+
+def _options(settings: list[str]) -> tuple[str, ...]:
+    return tuple(word for setting in settings for word in ("-c", setting))
+
+
+def _import(name: str, keys: Path, ring: Path) -> None:
+    """Fill the empty folder `ring` with the keys of a file."""
+    (ring / "gpg.conf").write_text(_RING)
+    command = ["gpg", f"--homedir={ring}", "--batch", "--quiet", "--import", str(keys)]
+    done = processes.run(command, timeout=_SECONDS)
     if done.code != 0:
         raise LegerError(
-            f"{deployment.name}: commit {commit[:12]} is not signed by anybody in {signers}",
-            hint="sign it (git commit -S, gpg.format=ssh), or add its signer to that file",
+            f"{name}: {keys}: no GPG keys that can be read: {done.message}",
+            hint="gpg --export --armor KEY... makes such a file",
         )
+
+
+def _file(name: str, key: str, path: str) -> Path | None:
+    if not path:
+        return None
+    found = Path(path)
+    if not found.is_absolute() or not found.is_file():
+        what = "allowed signers" if key == "allowed-signers" else "GPG keys"
+        raise LegerError(
+            f"{name}: {path}: no file with {what}",
+            hint=f"verify: {key}: names a file of this host by its whole path",
+        )
+    return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +59,8 @@ class Signed:
     def check(self, deployment: Deployment | None = None) -> None:
         wanted = deployment or self.deployment
         commit = git.fetch(self.scope, wanted)
-        signature.check(git.Mirror.of(self.scope, wanted), wanted, commit)
+        mirror = git.Mirror.of(self.scope, wanted)
+        signature.check(mirror, wanted.name, wanted.verify, wanted.ref, commit)
 
 
 @pytest.fixture
@@ -72,20 +75,20 @@ def test_a_commit_of_an_allowed_signer_passes(signed: Signed) -> None:
 
 def test_a_commit_of_another_signer_is_refused(signed: Signed) -> None:
     signed.signed_by(signed.eve)
-    with pytest.raises(LegerError, match="not signed by anybody in"):
+    with pytest.raises(LegerError, match="signed by anybody in"):
         signed.check()
 
 
 def test_an_unsigned_commit_is_refused(signed: Signed) -> None:
     signed.commit()
-    with pytest.raises(LegerError, match="not signed by anybody in"):
+    with pytest.raises(LegerError, match="signed by anybody in"):
         signed.check()
 
 
 def test_an_unsigned_commit_on_top_of_a_signed_one_is_refused(signed: Signed) -> None:
     signed.signed_by(signed.ada)
     signed.commit()
-    with pytest.raises(LegerError, match="not signed by anybody in"):
+    with pytest.raises(LegerError, match="signed by anybody in"):
         signed.check()
 
 
@@ -112,7 +115,7 @@ def test_a_signature_of_another_kind_does_not_count_whoever_trusts_it(
     signed.commit("-c", f"gpg.program={gpg}", "-c", "commit.gpgsign=true")
     trusting = ("git", "-c", f"gpg.program={gpg}", "verify-commit", "HEAD")
     run(*trusting, folder=signed.repository)
-    with pytest.raises(LegerError, match="not signed by anybody in"):
+    with pytest.raises(LegerError, match="signed by anybody in"):
         signed.check()
 
 
@@ -126,3 +129,143 @@ def test_a_missing_file_of_signers_refuses_everything(signed: Signed, path: str)
     signed.signed_by(signed.ada)
     with pytest.raises(LegerError, match="no file with allowed signers"):
         signed.check(replace(signed.deployment, verify=Verify(path)))
+
+
+def ssh(key: Path) -> tuple[str, ...]:
+    return "-c", "gpg.format=ssh", "-c", f"user.signingkey={key}"
+
+
+def tag(signed: Signed, name: str, *options: str) -> None:
+    run("git", *WHO, *options, "tag", "-s", "-m", "x", name, folder=signed.repository)
+
+
+def following(signed: Signed, ref: str) -> Deployment:
+    return replace(signed.deployment, ref=ref)
+
+
+def test_a_signed_tag_stands_for_its_commit(signed: Signed) -> None:
+    signed.commit()
+    tag(signed, "v1", *ssh(signed.ada))
+    signed.check(following(signed, "v1"))
+
+
+def test_a_tag_of_another_signer_is_refused(signed: Signed) -> None:
+    signed.commit()
+    tag(signed, "v1", *ssh(signed.eve))
+    with pytest.raises(LegerError, match="neither it nor its tag is signed by anybody in"):
+        signed.check(following(signed, "v1"))
+
+
+def test_a_signed_tag_under_another_name_is_refused(signed: Signed) -> None:
+    signed.commit()
+    tag(signed, "v1", *ssh(signed.ada))
+    run("git", "update-ref", "refs/tags/v2", "refs/tags/v1", folder=signed.repository)
+    with pytest.raises(LegerError, match="it is not signed by anybody in"):
+        signed.check(following(signed, "v2"))
+
+
+def test_a_tag_made_anew_counts_by_its_new_signature(signed: Signed) -> None:
+    signed.commit()
+    tag(signed, "v1", *ssh(signed.ada))
+    signed.check(following(signed, "v1"))
+    run("git", "tag", "-d", "v1", folder=signed.repository)
+    tag(signed, "v1", *ssh(signed.eve))
+    with pytest.raises(LegerError, match="neither it nor its tag"):
+        signed.check(following(signed, "v1"))
+
+
+def gpg(home: Path, *arguments: str) -> str:
+    home.mkdir(mode=0o700, exist_ok=True)
+    return run("gpg", f"--homedir={home}", "--batch", "--quiet", *arguments, folder=home)
+
+
+class Keys:
+    """A GPG home with one key without a passphrase, and the file that it is exported to."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.home = folder / name
+        mail = f"{name}@example.org"
+        made = ("--pinentry-mode=loopback", "--passphrase=", "--quick-gen-key", mail)
+        gpg(self.home, *made, "ed25519", "sign", "never")
+        self.file = folder / f"{name}.asc"
+        self.mail = mail
+        self.export()
+
+    def export(self) -> None:
+        self.file.write_text(gpg(self.home, "--armor", "--export", self.mail))
+
+    def signing(self, folder: Path) -> tuple[str, ...]:
+        program = folder / f"gpg-{self.home.name}"
+        program.write_text(f'#!/bin/sh\nexec gpg --homedir={self.home} "$@"\n')
+        program.chmod(0o755)
+        return "-c", f"gpg.program={program}", "-c", f"user.signingkey={self.mail}"
+
+    def stop(self) -> None:
+        run("gpgconf", f"--homedir={self.home}", "--kill", "all", folder=self.home)
+
+
+@pytest.fixture
+def keys() -> Iterator[tuple[Keys, Keys]]:
+    # A short path: the agent's socket lies in it.
+    with tempfile.TemporaryDirectory(prefix="keys-") as folder:
+        made = Keys(Path(folder), "grace"), Keys(Path(folder), "mallory")
+        yield made
+        for key in made:
+            key.stop()
+
+
+def gpg_signed(signed: Signed, key: Keys) -> None:
+    signed.commit(*key.signing(key.home.parent), "-c", "commit.gpgsign=true")
+
+
+def trusting(signed: Signed, key: Keys) -> Deployment:
+    return replace(signed.deployment, verify=Verify(gpg_keys=str(key.file)))
+
+
+def test_gpg_keys_of_the_hosts_file_count_and_no_others(
+    signed: Signed, keys: tuple[Keys, Keys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grace, mallory = keys
+    gpg_signed(signed, grace)
+    signed.check(trusting(signed, grace))
+    monkeypatch.setenv("GNUPGHOME", str(grace.home))
+    monkeypatch.setenv("HOME", str(grace.home))
+    with pytest.raises(LegerError, match="signed by anybody in"):
+        signed.check(trusting(signed, mallory))
+    with pytest.raises(LegerError, match="signed by anybody in"):
+        signed.check()
+    tag(signed, "v1", *mallory.signing(mallory.home.parent))
+    signed.check(replace(trusting(signed, mallory), ref="v1"))
+
+
+def test_either_kind_counts_where_the_host_names_both(
+    signed: Signed, keys: tuple[Keys, Keys]
+) -> None:
+    grace, _ = keys
+    both = Verify(str(signed.signers), str(grace.file))
+    gpg_signed(signed, grace)
+    signed.check(replace(signed.deployment, verify=both))
+    signed.signed_by(signed.ada)
+    signed.check(replace(signed.deployment, verify=both))
+    with pytest.raises(LegerError, match="signed by anybody in"):
+        signed.check(trusting(signed, grace))
+
+
+def test_a_key_that_was_revoked_counts_no_more(signed: Signed, keys: tuple[Keys, Keys]) -> None:
+    grace, _ = keys
+    gpg_signed(signed, grace)
+    made = next((grace.home / "openpgp-revocs.d").glob("*.rev"))
+    made.write_text(made.read_text().replace(":-----BEGIN", "-----BEGIN"))
+    gpg(grace.home, "--import", str(made))
+    grace.export()
+    with pytest.raises(LegerError, match="signed by anybody in"):
+        signed.check(trusting(signed, grace))
+
+
+def test_a_file_that_holds_no_keys_is_named(signed: Signed) -> None:
+    signed.commit()
+    verify = Verify(gpg_keys=str(signed.signers))
+    with pytest.raises(LegerError, match="no GPG keys that can be read"):
+        signed.check(replace(signed.deployment, verify=verify))
+    with pytest.raises(LegerError, match="/nowhere: no file with GPG keys"):
+        signed.check(replace(signed.deployment, verify=Verify(gpg_keys="/nowhere")))
