@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from leger import yamlfile
+from leger.deployment import FLEET, Deployment
 from leger.notify import Notify
 from leger.quantities import duration, size
 from leger.scope import Scope
@@ -59,7 +60,10 @@ class Keep:
 
 @dataclass(frozen=True)
 class Config:
-    """A scope's config.yaml; `secrets_prefix` is "" or ends in a slash."""
+    """A scope's config.yaml; `secrets_prefix` is "" or ends in a slash.
+
+    `fleet` is the repository in which many hosts' deployments are defined, None without one.
+    """
 
     host_name: str
     host_tags: tuple[str, ...] = ()
@@ -67,6 +71,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     keep: Keep = field(default_factory=Keep)
     notify: Notify = field(default_factory=Notify)
+    fleet: Deployment | None = None
 
     @classmethod
     def parse(cls, node: Node) -> Self:
@@ -83,6 +88,7 @@ class Config:
             limits=Limits.parse(keys.get("limits", empty)),
             keep=Keep.parse(keys.get("keep", empty)),
             notify=Notify.parse(keys.get("notify", empty)),
+            fleet=_fleet(keys["fleet"]) if "fleet" in keys else None,
         )
 
 
@@ -91,6 +97,12 @@ def load(scope: Scope) -> Config:
     if not scope.config.exists():
         return Config.parse(Node(None, str(scope.config), 1))
     return Config.parse(yamlfile.read(scope.config))
+
+
+def _fleet(node: Node) -> Deployment:
+    """The fleet's repository: what a deployment says of its own."""
+    node.mapping(["source", "ref", "path", "verify", "auth"])
+    return Deployment.parse(node, name=FLEET)
 
 
 def _host_name() -> str:

@@ -19,6 +19,7 @@ from leger.source import Address
 from leger.trust import NOBODY, NOTHING, Auth, Verify
 from leger.yamlfile import Node, Plain
 
+FLEET = "fleet"
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 _REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.|/$|\.$))[A-Za-z0-9_][\w.+@#%=,/-]*")
 _PODMAN_SECRET = re.compile(r"[^,/=\0\s]{1,253}(?:/[-._A-Za-z0-9]{1,253})?")
@@ -77,17 +78,18 @@ class Deployment:
     backup: Rules | None = None
 
     @classmethod
-    def parse(cls, raw: Node, *, name: str, scope: str = "system") -> Self:
+    def parse(cls, raw: Node, *, name: str, scope: str = "system", of_fleet: bool = False) -> Self:
         """Read the deployment `name` from its file; the only place that sees untyped text.
 
-        Raises ConfigError naming file and line.
+        A file of a fleet may say `hosts:`. Raises ConfigError naming file and line.
         """
         if NAME.fullmatch(name) is None:
             raise ConfigError(
                 f"{raw.source}: {name!r} is not a deployment's name",
                 hint="lower case letters, digits and dashes, at most 48",
             )
-        keys = raw.mapping(_KEYS)
+        keys = dict(raw.mapping((*_KEYS, "hosts") if of_fleet else _KEYS))
+        keys.pop("hosts", None)
         if "source" not in keys:
             raise raw.error("source is missing", hint="source: the repository's address")
         given = {key.replace("-", "_"): _READERS[key](node) for key, node in keys.items()}
@@ -129,7 +131,11 @@ def load_all(scope: Scope) -> dict[str, Deployment]:
 
 def load(scope: Scope, path: Path) -> Deployment:
     """The deployment that the file `path` defines. Raises ConfigError if it is another scope's."""
-    found = Deployment.parse(yamlfile.read(path), name=path.stem, scope=scope.name)
+    node = yamlfile.read(path)
+    of_fleet = path.parent == _fleet_folder(scope)
+    if of_fleet:
+        chosen_hosts(node)
+    found = Deployment.parse(node, name=path.stem, scope=scope.name, of_fleet=of_fleet)
     own = {scope.name} if scope.name == "system" else {scope.name, _user()}
     if found.scope not in own:
         raise ConfigError(
@@ -142,7 +148,7 @@ def load(scope: Scope, path: Path) -> Deployment:
 def definitions(scope: Scope) -> dict[str, Path]:
     """The file of each deployment: what stands later in the search order wins."""
     vendor = [scope.vendor / "deployments.d"] if scope.vendor else []
-    folders = [*vendor, *owned_folders(scope)]
+    folders = [*vendor, _fleet_folder(scope), *owned_folders(scope)]
     return {
         path.stem: path
         for folder in folders
@@ -152,7 +158,7 @@ def definitions(scope: Scope) -> dict[str, Path]:
 
 
 def is_defined_elsewhere(scope: Scope, name: str) -> bool:
-    """Whether the definition is the vendor's or root's, and so not ours to write."""
+    """Whether the definition is the vendor's, the fleet's or root's, and so not ours to write."""
     path = definitions(scope).get(name)
     return path is not None and path.parent != scope.deployments
 
@@ -161,6 +167,28 @@ def is_roots(scope: Scope, name: str) -> bool:
     """Whether root defines this deployment of the user's."""
     path = definitions(scope).get(name)
     return scope.name == "user" and path is not None and path.parent == root_folder(_user())
+
+
+def is_fleets(scope: Scope, name: str) -> bool:
+    """Whether the fleet defines this deployment, and nobody on the host."""
+    path = definitions(scope).get(name)
+    return path is not None and path.parent == _fleet_folder(scope)
+
+
+def _fleet_folder(scope: Scope) -> Path:
+    return scope.fleet / "deployments.d"
+
+
+def chosen_hosts(node: Node) -> tuple[str, ...] | None:
+    """The patterns of `hosts:` in a fleet's definition; None where it is for all."""
+    keys = node.mapping()
+    if "hosts" not in keys:
+        return None
+    patterns = keys["hosts"].texts()
+    for pattern in patterns:
+        if not pattern.strip():
+            raise keys["hosts"].error("a pattern of hosts: is empty")
+    return patterns
 
 
 def owned_folders(scope: Scope) -> tuple[Path, ...]:

@@ -113,6 +113,11 @@ class Scope:
         return self.state / "badcommits.json"
 
     @property
+    def fleet(self) -> Path:
+        """What this host gets of its fleet: a link to a folder with definitions."""
+        return self.state / "fleet"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 
