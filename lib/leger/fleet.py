@@ -152,11 +152,9 @@ def _tags(before: Mapping[str, object]) -> list[str]:
     return [str(tag) for tag in known] if isinstance(known, list) else []
 
 
-def is_current(scope: Scope, settings: Config) -> bool:
-    """Whether what was written of a fleet is of that which config.yaml names; true without one."""
-    if settings.fleet is None:
-        return True
-    return bool(_stamp(scope).get("fleet") == dump(settings.fleet).decode())
+def is_current(scope: Scope, fleet: Deployment) -> bool:
+    """Whether what was written of a fleet is of this one."""
+    return bool(_stamp(scope).get("fleet") == dump(fleet).decode())
 
 
 def _stamp(scope: Scope) -> dict[str, object]:

@@ -6,36 +6,33 @@ The mirrors are leger.mirror's; GitPython reads them (docs/adr/0007-git-within-l
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leger import config, credentials, disk
+from leger import config, fetching
 from leger.accepted import Accepted
 from leger.config import Limits
 from leger.deployment import Deployment
 from leger.errors import LegerError
-from leger.gitprogram import FetchError, Remote, environment
-from leger.mirror import Asked, Fetch, Mirror, RewoundError, splits
+from leger.gitprogram import FetchError, environment
+from leger.mirror import Asked, Mirror, RewoundError, splits
 from leger.scope import Scope
-from leger.trust import Auth
 
 if TYPE_CHECKING:
     import git
 
 __all__ = [
-    "Commit", "Entry", "FetchError", "Mirror", "RewoundError", "Summary", "fetch", "fetch_all",
-    "folder", "known", "log",
+    "Commit", "Entry", "FetchError", "Mirror", "RewoundError", "Summary", "fetch", "folder",
+    "known", "log",
 ]  # fmt: skip
 LINK = 0o120000
 FOLDER = 0o040000
 SUBMODULE = 0o160000
-_AT_A_TIME = 8
 _ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]+)\0(.{20})", re.DOTALL)
 
 
@@ -70,72 +67,12 @@ def fetch(
     One round trip when there is nothing new. Raises FetchError, and RewoundError (unless
     `accept_rewind`) for a branch that does not stand on what was fetched before, or a moved tag.
     """
-    accepting = {deployment.name} if accept_rewind else ()
-    found = fetch_all(scope, [deployment], limits, accept_rewind=accepting)[deployment.name]
-    if isinstance(found, LegerError):
-        raise found
-    return found
-
-
-def fetch_all(
-    scope: Scope,
-    deployments: Sequence[Deployment],
-    limits: Limits | None = None,
-    *,
-    accept_rewind: Collection[str] = (),
-) -> dict[str, str | LegerError]:
-    """Fetch many at once: by each deployment's name its commit, or why it cannot be fetched.
-
-    A remote is asked once for all of its deployments, and several remotes at a time.
-    `accept_rewind` names the deployments whose branch may have been rewritten.
-    """
     bounds = limits or config.load(scope).limits
-    groups: dict[tuple[Mirror, Auth], list[Deployment]] = {}
-    for deployment in deployments:
-        key = (Mirror.of(scope, deployment), deployment.auth)
-        groups.setdefault(key, []).append(deployment)
-    jobs = [
-        functools.partial(_fetch_group, mirror, group, bounds, accept_rewind)
-        for (mirror, _), group in groups.items()
-    ]
-    return {name: found for result in _together(jobs) for name, found in result.items()}
-
-
-Found = dict[str, str | LegerError]
-
-
-def _together(jobs: Sequence[Callable[[], Found]]) -> list[Found]:
-    if len(jobs) < 2:
-        return [job() for job in jobs]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return [future.result() for future in [pool.submit(job) for job in jobs]]
-
-
-def _fetch_group(
-    mirror: Mirror, group: Sequence[Deployment], limits: Limits, accept_rewind: Collection[str]
-) -> Found:
-    """Fetch deployments that share a remote and the right to it."""
-    found: Found = {}
-    try:
-        with disk.lock(mirror.lock), credentials.opened(group[0]) as settings:
-            fetching = Fetch(mirror, Remote(mirror.remote, limits, settings=settings))
-            fetching.ask(group)
-            for deployment in group:
-                found[deployment.name] = _one(fetching, deployment, accept_rewind)
-    except LegerError as error:
-        return dict.fromkeys((deployment.name for deployment in group), error)
-    return found
-
-
-def _one(
-    fetching: Fetch, deployment: Deployment, accept_rewind: Collection[str]
-) -> str | LegerError:
-    try:
-        return fetching.commit(deployment, accept_rewind=deployment.name in accept_rewind)
-    except LegerError as error:
-        return error
+    found = fetching.fetch_all(scope, [deployment], bounds, accept_rewind=accept_rewind)
+    result = found[deployment.name]
+    if isinstance(result, LegerError):
+        raise result
+    return result
 
 
 def known(scope: Scope, deployment: Deployment) -> str:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from leger import badcommits, disk, generation, git
+from leger import badcommits, disk, fetching, generation, git, wanted
 from leger.badcommits import Bad
-from leger.deployment import Deployment, Target, definitions, load, owned_folders
+from leger.deployment import FLEET, Target
 from leger.errors import LegerError, UsageError
 from leger.generation import Current
 from leger.scope import Scope
+from leger.wanted import Wanted
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Outlook:
     `wanted` are the deployments whose commit is known, `failed` those that cannot be read or
     fetched, `bad` those of `wanted` whose commit was given up before, `vanished` the deployed ones
     whose definition is gone, `kept` those for which that does not count, since the whole folder of
-    definitions is not there.
+    definitions or the fleet is not there. A fleet that cannot be read has its name in `failed`.
     """
 
     wanted: Mapping[str, Target]
@@ -57,32 +58,35 @@ def look(
     fetched. Raises UsageError for a name that is neither defined nor deployed.
     """
     now = deployed(scope)
-    defined, failed = _defined(scope)
-    known = {*defined, *failed, *now}
+    defined = wanted.deployments(scope, fetch=fetch, accept_rewind=accept_rewind)
+    known = {*defined.origins, *now}
     if strange := sorted(set(names) - known):
         raise UsageError(f"there is no deployment {strange[0]}", hint="leger deploy list")
     chosen = set(names) or known
-    asked = {name: item for name, item in defined.items() if name in chosen}
+    asked = {name: item for name, item in defined.deployments.items() if name in chosen}
     commits = {} if fetch else {name: git.known(scope, item) for name, item in asked.items()}
     missing = [item for name, item in asked.items() if not commits.get(name)]
-    rewritten = asked if accept_rewind else ()
-    found = commits | git.fetch_all(scope, missing, accept_rewind=rewritten)
-    wanted = {
-        name: Target(defined[name], commit)
+    found = commits | fetching.fetch_all(scope, missing, accept_rewind=accept_rewind)
+    targets = {
+        name: Target(asked[name], commit)
         for name, commit in found.items()
         if isinstance(commit, str)
     }
     unfetched = {name: item for name, item in found.items() if isinstance(item, LegerError)}
-    gone = frozenset(now.keys() & chosen) - defined.keys() - failed.keys()
-    is_reset = not any(folder.is_dir() for folder in owned_folders(scope))
+    gone = frozenset(now.keys() & chosen) - defined.origins.keys()
     return Outlook(
-        wanted=wanted,
-        failed={name: item for name, item in failed.items() if name in chosen} | unfetched,
+        wanted=targets,
+        failed=_failed(defined, chosen) | unfetched,
         now=now,
-        bad=_bad(scope, wanted),
-        vanished=frozenset() if is_reset else gone,
-        kept=gone if is_reset else frozenset(),
+        bad=_bad(scope, targets),
+        vanished=gone if defined.complete else frozenset(),
+        kept=frozenset() if defined.complete else gone,
     )
+
+
+def _failed(defined: Wanted, chosen: Collection[str]) -> dict[str, LegerError]:
+    failed = {name: item for name, item in defined.failed.items() if name in chosen}
+    return failed | ({FLEET: defined.fleet} if defined.fleet else {})
 
 
 def deployed(scope: Scope) -> dict[str, Now]:
@@ -104,18 +108,6 @@ def deployed(scope: Scope) -> dict[str, Now]:
             f"{path}: the manifest is damaged: {error}",
             hint=f"deploy again; the units of {scope.units} run on",
         ) from error
-
-
-def _defined(scope: Scope) -> tuple[dict[str, Deployment], dict[str, LegerError]]:
-    """Every deployment that is defined, and those whose file cannot be understood."""
-    found: dict[str, Deployment] = {}
-    failed: dict[str, LegerError] = {}
-    for name, path in sorted(definitions(scope).items()):
-        try:
-            found[name] = load(scope, path)
-        except LegerError as error:
-            failed[name] = error
-    return found, failed
 
 
 def _bad(scope: Scope, wanted: Mapping[str, Target]) -> dict[str, Bad]:

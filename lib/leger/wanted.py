@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from leger import config, fleet
-from leger.deployment import Deployment, definitions, load
+from leger.config import Config
+from leger.deployment import Deployment, definitions, load, owned_folders
 from leger.errors import LegerError
 from leger.scope import Scope
 
@@ -17,8 +18,8 @@ class Wanted:
 
     `origins` has for each name, readable or not, the file that defines it; `failed` why it cannot
     be read. `fleet` is what is wrong with the fleet as a whole; then what was made of it before
-    counts, and if that is of another fleet or not there (`complete` is false), a name that is
-    missing here may still be wanted.
+    counts. If neither that nor a folder of definitions is there (`complete` is false), a name that
+    is missing here may still be wanted.
     """
 
     deployments: Mapping[str, Deployment]
@@ -60,4 +61,10 @@ def deployments(scope: Scope, *, fetch: bool = False, accept_rewind: bool = Fals
         except LegerError as error:
             failed[name] = error
     origins = {name: str(path) for name, path in paths.items()}
-    return Wanted(found, failed, origins, wrong, fleet.is_current(scope, settings))
+    return Wanted(found, failed, origins, wrong, _is_complete(scope, settings))
+
+
+def _is_complete(scope: Scope, settings: Config) -> bool:
+    if settings.fleet is not None:
+        return fleet.is_current(scope, settings.fleet)
+    return any(folder.is_dir() for folder in owned_folders(scope))
