@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leger import badcommits, git, outlook, staging, sync
+from leger import badcommits, fetching, outlook, staging, sync
 from leger.badcommits import Bad
 from leger.deployment import Deployment, Target
 from leger.errors import LegerError, UsageError
@@ -225,5 +225,5 @@ def test_one_source_is_asked_once_for_all_its_deployments(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     many = [Deployment(f"d{number}", str(repository.path)) for number in range(9)]
-    assert set(git.fetch_all(scope, many).values()) == {commit}
+    assert set(fetching.fetch_all(scope, many).values()) == {commit}
     assert calls.read_text().split().count("ls-remote") == 1
