@@ -68,6 +68,22 @@ def test_no_command_of_the_start_imports_what_it_does_not_need() -> None:
     assert done.stdout.split() == []
 
 
+def test_a_sync_with_nothing_new_imports_what_it_needs() -> None:
+    """Every timer's run begins with these imports, and most end with them."""
+    code = (
+        "import sys; from leger.cli import arguments, main, sync; arguments.parser('1');"
+        "print(*sorted(set(sys.modules) & {'git', 'jinja2', 'pystemd', 'podman', 'requests',"
+        "'http.client', 'ssl', 'asyncio', 'concurrent.futures', 'leger.planning',"
+        "'leger.switch', 'leger.compile', 'leger.prepare', 'leger.systemd'}))"
+    )
+    ours = {name: text for name, text in os.environ.items() if "COVERAGE" not in name}
+    env = {**ours, "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'generator'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=env, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
+
+
 def test_a_value_is_never_taken_as_an_argument() -> None:
     done = leger("secrets", "set", "prod/db", "hunter2")
     assert done.returncode == 2

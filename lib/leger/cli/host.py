@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from leger import disk, systemd
-from leger.cli import output, service
-from leger.cli.bar import Bar
-from leger.errors import CancelledError
 from leger.scope import Scope
-from leger.switch import Host
+
+if TYPE_CHECKING:
+    from leger.switch import Host
 
 
 def scope(*, user: bool) -> Scope:
@@ -21,6 +20,12 @@ def scope(*, user: bool) -> Scope:
 @contextlib.contextmanager
 def changing(*, user: bool) -> Iterator[Host]:
     """The host, locked for this command; another command is waited for, and that is said."""
+    from leger import disk, systemd
+    from leger.cli import output, service
+    from leger.cli.bar import Bar
+    from leger.errors import CancelledError
+    from leger.switch import Host
+
     service.authorise(user=user)
     where = scope(user=user)
     with contextlib.ExitStack() as stack:

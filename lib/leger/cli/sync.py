@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from leger import sync
-from leger.cli import host, output, service, steps
+from leger.cli import host, output, service
 from leger.errors import LegerError
 from leger.sync import Look, Options
 
@@ -76,6 +76,8 @@ def _tell(report: Report, options: argparse.Namespace) -> int:
 
 def tell_outcome(outcome: Outcome) -> None:
     """The units that were touched, and the deployments that are now another commit."""
+    from leger.cli import steps
+
     for line in steps.lines(outcome.changes):
         output.result(line)
     for move in outcome.moves:
