@@ -168,6 +168,50 @@ def test_who_is_not_identified_is_not_recorded(legerd: Daemon) -> None:
     assert log.read_bytes() == before
 
 
+PATTERNS = {"action": ["put", "info"], "secret": ["*/db/*-key*"]}
+
+
+@pytest.mark.parametrize(
+    ("capmap", "tags", "name", "wanted"),
+    [
+        ({NEW: [PATTERNS]}, ["tag:a"], "prod/x/db/y-key-1", 200),
+        ({NEW: [PATTERNS]}, ["tag:a"], "/db/-key", 200),
+        ({NEW: [PATTERNS]}, ["tag:a"], "prod/db/key", 403),
+        ({NEW: [PATTERNS]}, None, "db/x-key", 403),
+        ({NEW: [{"action": ["put"], "secret": ["a*a"]}]}, None, "a", 403),
+        ({NEW: [{"action": ["put"], "secret": ["a*a"]}]}, None, "aa", 200),
+        ({NEW: [{"action": ["put"], "secret": ["***"]}]}, None, "x", 200),
+        ({OLD: [PATTERNS]}, ["tag:a", "tag:b"], "x/db/-key", 200),
+        ({NEW: [], OLD: [PATTERNS]}, None, "x/db/-key", 200),
+        ({NEW: [{"action": ["get"]}], OLD: [PATTERNS]}, None, "x/db/-key", 403),
+        ({NEW: [PATTERNS, "x"]}, ["tag:a"], "x/db/-key", 500),
+        ({NEW: {"action": ["put"]}}, None, "x/db/-key", 500),
+        ({NEW: [{"action": "put", "secret": ["*"]}]}, None, "x", 500),
+        ({NEW: [{"action": ["put"], "secret": [["*"]]}]}, None, "x", 500),
+        (None, ["tag:a"], "x", 403),
+    ],
+)
+def test_calls_are_allowed_and_recorded_by_rules_of_every_shape(
+    legerd: Daemon, capmap: Any, tags: list[str] | None, name: str, wanted: int
+) -> None:
+    assert legerd.tailscaled
+    log = legerd.folder / "state/audit.log"
+    before = log.stat().st_size if log.exists() else 0
+    legerd.tailscaled.answer = {**whois(tags=tags), "CapMap": capmap}
+    body = json.dumps({"Name": name, "Value": ""}).encode()
+    status, answer, _ = legerd.request("POST", "/api/put", body)
+    legerd.tailscaled.answer = whois(EVERYTHING)
+    assert status == wanted
+    lines = [json.loads(line) for line in log.read_bytes()[before:].splitlines()]
+    if wanted == 500:
+        assert (answer, lines) == (b"unable to identify caller\n", [])
+        return
+    (line,) = lines
+    assert (line["action"], line["secret"], line["authorized"]) == ("put", name, wanted == 200)
+    assert line["principal"].get("tags") == tags
+    assert ("user" in line["principal"]) is (tags is None)
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

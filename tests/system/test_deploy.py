@@ -100,6 +100,15 @@ def test_one_command_deploys_every_kind(shop: Machine) -> None:
     assert not [unit for unit in shown.values() if unit["load"] != "loaded"]
 
 
+def test_legerds_page_names_the_units_that_use_a_secret(shop: Machine) -> None:
+    read = ("curl", "-sS", "--unix-socket", "/run/legerd/root.sock", "http://localhost/")
+    page = shop.run(*read, "--get", "--data", "name=shop/api-token").stdout
+    assert page.count("<article>") == 1
+    assert "<bdi>web.service</bdi>" in page
+    assert "<bdi>unix:root(0)</bdi>" in page
+    assert not [value for value in SECRETS.values() if value in page]
+
+
 def test_the_same_again_changes_nothing(shop: Machine) -> None:
     before = shop.pull("/etc/leger/units.json")
     ids = shop.run("podman", "ps", "-q", "--no-trunc").stdout

@@ -186,12 +186,16 @@ def test_root_in_a_container_gets_nothing(host: Machine, options: tuple[str, ...
 def test_a_user_in_a_container_gets_nothing(host: Machine) -> None:
     uid = said(host.run("id", "-u", "bob"))
     policy(host, "user: bob, action: get, secret: '*'")
+    before = len(audit(host))
     assert in_container(host, "--user", uid, socket=USERS) == "403 access denied"
     tar = f"podman save -q {IMAGE} -o /tmp/i.tar; chmod 644 /tmp/i.tar"
     host.sh(tar, timeout=60)
     load = ["systemd-run", "-q", "--wait", "--user", "-M", "bob@", "podman", "load", "-qi"]
     host.run(*load, "/tmp/i.tar", timeout=120)
     assert in_container(host, socket=USERS, user="bob") == "403 access denied"
+    name = {"hostname": host.hostname, "ip": "", "user": f"unix:bob({uid})"}
+    denied = [(line["principal"], line["authorized"]) for line in audit(host)[before:]]
+    assert denied == [(name, False)] * 2
     assert get(host, socket=USERS, user="bob").startswith("200 ")
     policy(host)
 
@@ -245,6 +249,31 @@ def test_the_service_can_do_nothing_but_serve(host: Machine) -> None:
         assert host.journal("-u", "legerd", "--invocation=0").count(complaint) == 1
         assert locked == 0
         print(f"memory locking was not tried: the hard limit here is {allowed[1]}")
+
+
+def test_it_has_no_network_but_what_it_listens_on(host: Machine) -> None:
+    pid = shown(host, "legerd.service", "MainPID")["MainPID"]
+    open_ = said(host.run("ss", "-Hanp", "-f", "inet")) + said(
+        host.run("ss", "-Hanp", "-f", "inet6")
+    )
+    assert f"pid={pid}," not in open_
+    unit = shown(
+        host, "legerd.service", "IPAddressDeny", "IPAddressAllow", "RestrictAddressFamilies"
+    )
+    assert unit["IPAddressDeny"] == "::/0 0.0.0.0/0"
+    assert set(unit["IPAddressAllow"].split()) == {"100.64.0.0/10", "fd7a:115c:a1e0::/48"}
+    assert set(unit["RestrictAddressFamilies"].split()) == {"AF_UNIX", "AF_INET", "AF_INET6"}
+
+
+def test_metrics_are_for_who_has_a_rule(host: Machine) -> None:
+    read = ("curl", "-sS", "--unix-socket", USERS, "http://localhost/metrics")
+    policy(host)
+    assert said(host.run("runuser", "-u", "bob", "--", *read)) == "access denied"
+    policy(host, "user: bob, action: metrics")
+    told = said(host.run("runuser", "-u", "bob", "--", *read))
+    assert "\nlegerd_secrets 1\n" in told
+    assert get(host, socket=USERS, user="bob") == "403 access denied"
+    policy(host)
 
 
 def test_a_restart_loses_no_call(host: Machine, soak: bool) -> None:

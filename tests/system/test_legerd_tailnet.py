@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ ip netns exec other ip link set peer0 up
 ip netns exec other ip link set lo up
 """
 IMAGE = "localhost/host:1"
+NOBODY = "500 unable to identify caller"
 LISTENS = (
     f"for i in $(seq 150); do ss -Hltn | grep -q {NODE}:{PORT} && exit; sleep 0.1; done; false"
 )
@@ -90,21 +92,44 @@ def test_a_foreign_host_or_a_forged_header_is_refused(node: Machine) -> None:
     assert other(node, "Host=evil.example") == "403 access denied"
     assert other(node, "Host=box1") == "200 null"
     assert other(node, f"X-Forwarded-For={NODE}") == "200 null"
+    line = node.pull("/var/lib/legerd/audit.log").decode().splitlines()[-1]
+    assert f'"ip":"{OTHER}"' in line
+    assert NODE not in line
     assert other(
         node, "Sec-X-Tailscale-No-Browsers=x", "Sec_X_Tailscale_No_Browsers=setec"
     ).startswith("403")
 
 
+def test_another_node_may_read_metrics_and_the_page_by_its_capabilities(node: Machine) -> None:
+    reading = (
+        "import http.client, sys; c = http.client.HTTPConnection(sys.argv[1], 8080, timeout=10)"
+    )
+    node.push(f"{reading}; c.request('GET', sys.argv[2]); r = c.getresponse();"
+              " print(r.status, r.read().decode())", "/srv/read.py")  # fmt: skip
+    for path, wanted in (("/metrics", "legerd_secrets 0"), ("/debug/vars", "setec_server"),
+                         ("/", "There is no secret that")):  # fmt: skip
+        command = ("ip", "netns", "exec", "other", "python3", "/srv/read.py", NODE, path)
+        told = str(node.run(*command).stdout)
+        assert told.startswith("200 ")
+        assert wanted in told
+        here = str(node.run("python3", "/srv/read.py", NODE, path).stdout)
+        assert here.startswith(NOBODY)
+
+
 def test_this_host_is_nobody_at_its_own_address(node: Machine) -> None:
     here = str(node.run("python3", "/srv/call.py", NODE).stdout).strip()
     assert here == "500 unable to identify caller"
-    for address in ("127.0.0.1", "localhost"):
-        assert "ConnectionRefusedError" in str(node.run("python3", "/srv/call.py", address).stdout)
+    shown = str(node.run("ip", "-o", "addr").stdout)
+    elsewhere = set(re.findall(r"inet6? ([0-9a-f.:]+)/", shown)) - {NODE}
+    assert elsewhere >= {"127.0.0.1"}
+    for address in (*elsewhere, "localhost"):
+        if not address.startswith("fe80"):
+            told = str(node.run("python3", "/srv/call.py", address).stdout)
+            assert "ConnectionRefusedError" in told, address
     listening = str(node.run("ss", "-Hltnp", f"sport = :{PORT}").stdout)
     assert listening.count("LISTEN") == 1
 
 
-NOBODY = "500 unable to identify caller"
 PASTA = "pasta:-a,10.99.0.2,-n,24,-g,10.99.0.1"  # by itself it takes the node's own address
 
 
