@@ -273,3 +273,51 @@ def test_after_a_rename_the_next_line_is_in_a_new_file(path: Path) -> None:
     audit.close()
     assert len(lines(path.with_name("old"))) == 2
     assert len(lines(path)) == 1
+
+
+def test_renames_under_load_lose_no_line(path: Path) -> None:
+    audit = AuditLog(path)
+    done = threading.Event()
+
+    def write(number: int) -> None:
+        for index in range(100):
+            audit.record([Entry(USER, "put", True, f"{number}/{index}")])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    renamed = 0
+    while any(thread.is_alive() for thread in threads):
+        if path.exists():
+            renamed += 1
+            path.rename(path.with_name(f"audit.log-{renamed}"))
+            audit.reopen()
+        done.wait(0.002)
+    audit.close()
+    assert renamed > 1
+    found = [line["secret"] for file in path.parent.iterdir() for line in lines(file)]
+    assert sorted(map(str, found)) == sorted(f"{a}/{b}" for a in range(6) for b in range(100))
+
+
+def test_a_rotation_that_cannot_be_done_is_a_refusal_and_later_works(path: Path) -> None:
+    audit = AuditLog(path, limit=400, keep=2)
+    told = []
+    in_the_way = path.with_name("audit.log.1")
+    in_the_way.mkdir()
+    (in_the_way / "file").touch()
+    path.with_name("audit.log.2").mkdir()
+    (path.with_name("audit.log.2") / "file").touch()
+    for number in range(20):
+        try:
+            audit.record([Entry(USER, "put", True, str(number))])
+            told.append(str(number))
+        except AuditUnavailable:
+            pass
+    assert 0 < len(told) < 20
+    for older in (in_the_way, path.with_name("audit.log.2")):
+        (older / "file").unlink()
+        older.rmdir()
+    audit.record([Entry(USER, "put", True, "again")])
+    audit.close()
+    found = [line["secret"] for file in path.parent.iterdir() for line in lines(file)]
+    assert sorted(map(str, found)) == sorted([*told, "again"])
