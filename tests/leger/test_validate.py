@@ -1,7 +1,11 @@
 """`leger validate DIR` tells what a host would say, with its quadlet or without any."""
 
+import json
+
 from leger import validate
-from repositories import FIXTURES, place, shown
+from leger.cli import main
+from leger.fleet import Member
+from repositories import FIXTURES, Repository, place, shown
 
 IMAGE = "[Container]\nImage=localhost/hello:1\n"
 
@@ -39,3 +43,62 @@ def test_a_repositorys_own_git_folder_is_left_out(tmp_path, quadlet):
     place(tmp_path / "a.container", IMAGE)
     place(tmp_path / ".git/x.container", "broken")
     assert validate.validate_folder(tmp_path, quadlet) == ([], [])
+
+
+def fleet(tmp_path):
+    web = Repository(tmp_path / "web")
+    text = f"{IMAGE}PublishPort={{{{ port }}}}:80\nHostName={{{{ host.name }}}}\n"
+    web.commit({"web/web.container.j2": text})
+    folder = tmp_path / "fleet"
+    place(folder / "deployments.d/web.yaml", f"source: {web.path}\npath: web\nhosts: web-*\n")
+    place(folder / "values/all.yaml", "port: 8080\n")
+    return folder
+
+
+def test_a_host_of_a_fleet_is_shown_and_checked_without_it(tmp_path, quadlet):
+    folder = fleet(tmp_path)
+    check = validate.validate_host(folder, Member.of("web-1", ()), quadlet)
+    assert check.is_good
+    assert check.deployments["web"].values == {"port": 8080}
+    assert check.commits.keys() == {"web"}
+    assert validate.validate_host(folder, Member.of("db-1", ()), quadlet).deployments == {}
+
+
+def test_what_would_collide_on_that_host_is_found(tmp_path, quadlet):
+    folder = fleet(tmp_path)
+    other = Repository(tmp_path / "other")
+    other.commit({"other.container": f"{IMAGE}PublishPort=8080:80\n"})
+    place(folder / "deployments.d/other.yaml", f"source: {other.path}\nhosts: tag:edge\n")
+    assert validate.validate_host(folder, Member.of("web-1", ()), quadlet).is_good
+    check = validate.validate_host(folder, Member.of("web-1", ("edge",)), quadlet)
+    assert any("8080" in fault for fault in shown(check.faults))
+
+
+def test_a_source_that_cannot_be_had_from_here_is_a_warning(tmp_path, quadlet):
+    folder = fleet(tmp_path)
+    place(folder / "deployments.d/far.yaml", "source: /nowhere/r\n")
+    place(folder / "deployments.d/bad.yaml", "sorce: /r\n")
+    check = validate.validate_host(folder, Member.of("web-1", ()), quadlet)
+    assert [text for text in shown(check.warnings) if text.startswith("far: not checked")]
+    assert check.faults == ()
+    assert "bad.yaml:1: unknown key 'sorce'" in str(check.failed["bad"])
+
+
+def test_the_command_shows_a_host_and_ends_with_4_when_something_is_wrong(tmp_path, capsys):
+    folder = fleet(tmp_path)
+    assert main.main(["validate", str(folder), "--host", "web-1"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1] == "  port: 8080"
+    assert told.out.startswith(f"web: {tmp_path}/web web (")
+    assert main.main(["validate", str(folder), "--host", "web-1", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["deployments"]["web"]["values"] == {"port": 8080}
+    place(folder / "values/group-x.yaml", "a: 1\n")
+    assert main.main(["validate", str(folder), "--host", "web-1"]) == 1
+    place(folder / "values/group-x.yaml", None)
+    place(folder / "values/all.yaml", "other: 1\n")
+    assert main.main(["validate", str(folder), "--host", "web-1"]) == 4
+    assert (
+        "web: web.container.j2:3: cannot be rendered: 'port' is undefined"
+        in capsys.readouterr().err
+    )

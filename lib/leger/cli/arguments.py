@@ -184,6 +184,15 @@ COMMANDS = (
         (
             _argument("folder", metavar="DIR", help="the folder to check"),
             _argument("--quadlet", metavar="FILE", help="the quadlet generator to check with"),
+            _argument(
+                "--host",
+                metavar="NAME",
+                default="",
+                help="DIR is a fleet: what this host would get",
+            ),
+            _argument(
+                "--tag", metavar="TAG", action="append", default=[], help="a tag of that host"
+            ),
             _JSON,
         ),
     ),

@@ -12,7 +12,7 @@ from leger.applying import Outcome
 from leger.backup import what
 from leger.cli import host, output, service, steps
 from leger.deploying import Options
-from leger.deployment import Deployment, definitions, is_roots, load, load_all
+from leger.deployment import Deployment, definitions, is_fleets, is_roots, load, load_all
 from leger.errors import ConfigError, LegerError, NotAuthorisedError, UsageError
 from leger.judge import InterruptedSwitchError
 from leger.scope import Scope
@@ -94,6 +94,11 @@ def question(options: argparse.Namespace) -> str:
 def _remove(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         refuse_roots(locked.scope, options.name)
+        if is_fleets(locked.scope, options.name):
+            raise UsageError(
+                f"{options.name} is defined by the fleet, which would bring it back",
+                hint="change hosts: in the fleet's definition",
+            )
         outcome = deploying.remove(locked, options.name, volumes=options.volumes)
     if options.json:
         output.document(
