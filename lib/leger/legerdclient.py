@@ -18,6 +18,7 @@ from leger.secretvalue import SecretValue
 from leger.setec import errors as setec
 from leger.setec import transport
 from leger.setec.transport import Server
+from leger.vaultstatus import VaultStatus
 
 ROOT_SOCKET = Path("/run/legerd/root.sock")
 USERS_SOCKET = Path("/run/legerd/users.sock")
@@ -142,13 +143,12 @@ class Client:
             )
         return found
 
-    def recovery_key(self) -> str | None:
-        """The recovery key's short name, "" if there is none; None if legerd does not tell."""
+    def vault(self) -> VaultStatus | None:
+        """How the vault is; None if legerd does not tell."""
         try:
-            raw = self._call("leger/status", "info", "*", {})
-        except LegerError:
+            return VaultStatus.parse(self._call("leger/status", "info", "*", {}))
+        except (LegerError, KeyError, TypeError):
             return None
-        return str(raw.get("Recovery", "")) if isinstance(raw, dict) else None
 
     def _call(self, call: str, action: str, name: str, body: Mapping[str, object]) -> Any:
         status, data = self._post(f"/api/{call}", json.dumps(body).encode())

@@ -66,7 +66,7 @@ def read(scope: Scope) -> Status:
         *(f"{one.message}: {one.mend}" for one in drifts if not one.unit),
         *_generator_problems(scope),
         *_quadlet_problems(current),
-        *_recovery_problem(scope, current),
+        *_vault_problems(scope, current),
     )
     return Status(
         current.number,
@@ -132,7 +132,7 @@ def _quadlet_problems(current: Generation) -> Iterator[str]:
         yield f"{path} is gone: podman is not installed"
 
 
-def _recovery_problem(scope: Scope, current: Generation) -> Iterator[str]:
+def _vault_problems(scope: Scope, current: Generation) -> Iterator[str]:
     has_secrets = any(built.bindings for built in current.compiled.deployments.values())
-    if scope.name == "system" and has_secrets and Client().recovery_key() == "":
-        yield "there is no recovery key for legerd's secrets: legerd recovery-key makes one"
+    if scope.name == "system" and has_secrets and (vault := Client().vault()):
+        yield from vault.problems()
