@@ -11,7 +11,7 @@ from pathlib import Path
 
 from leger_generator import plan
 
-from leger import config, disk, generation, retention, staging
+from leger import config, disk, generation, imageids, retention, staging
 from leger.config import Keep
 from leger.errors import CancelledError, LegerError
 from leger.scope import Scope
@@ -38,7 +38,7 @@ def collect(scope: Scope, keep: Keep | None = None) -> list[Path]:
 
 
 def _collect(scope: Scope, current: generation.Current, keep: Keep) -> list[Path]:
-    retention.forget(scope, current.point.generation, keep, time.time())
+    imageids.release(retention.forget(scope, current.point.generation, keep, time.time()))
     try:
         needed = {name for number in generation.numbers(scope) for name in _trees(scope, number)}
     except LegerError:

@@ -59,9 +59,9 @@ class Deployed:
                 self._open(name)
         return {name: item for name, item in self._opened.items() if name not in without}
 
-    def all_prepared(self) -> dict[str, Prepared]:
-        """All that is deployed. Raises LegerError if something is lost."""
-        found = self.prepared()
+    def all_prepared(self, without: Collection[str] = ()) -> dict[str, Prepared]:
+        """All that is deployed but for `without`. Raises LegerError if something is lost."""
+        found = self.prepared(without)
         for name, error in self.lost.items():
             raise LegerError(f"{name}: {error}", hint=error.hint)
         return found

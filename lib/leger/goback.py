@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from leger import changes, comparing, generation, keeping, removal, switchfile
+from leger import changes, comparing, generation, imageids, keeping, removal, switchfile
 from leger.generation import EMPTY, Generation, Point
 from leger.model import Compiled
 from leger.scope import Scope
@@ -46,6 +46,7 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
     )
     run = {name: was for name, was in todo.run.items() if owner(base.compiled, name) in names}
     planned = comparing.decide(manager, failed.compiled, restored, run)
+    images = imageids.named(restored, (*planned.restart, *planned.start))
     watch = [name for name in started(todo) if name not in bad]
     return Switch(
         origin=failed.point,
@@ -67,7 +68,7 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
         previous=todo.previous,
         secrets=_no_longer(todo.secrets, removal.unbound, failed.compiled, restored, base.compiled),
         images=_no_longer(todo.images, removal.unbuilt, failed.compiled, restored, base.compiled),
-        tags=base.images,
+        tags={name: id_ for name, id_ in base.images.items() if name in images},
         timeout=todo.timeout,
         quiet=todo.quiet,
         bad={**todo.bad, **bad},
@@ -112,10 +113,10 @@ def started(todo: Switch) -> list[str]:
 
 def told(todo: Switch) -> str:
     """What came of a switch in which units were not well, for an administrator."""
-    back = [f"{item.deployment}" for item in todo.returned]
+    back = ", ".join(item.deployment for item in todo.returned)
     parts = [_text(todo.bad)]
     if back:
-        parts.append(f"{', '.join(back)}: as it was before, again")
+        parts.append(f"{back} went back to what was there before")
     if todo.lost:
         parts.append(f"nothing to go back to for {', '.join(todo.lost)}")
     return "; ".join(parts)

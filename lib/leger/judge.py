@@ -86,19 +86,21 @@ class Watch:
         poll = health.Poll({name: self.probes[name] for name in before if name in self.probes})
         end: float | None = None
         while True:
-            bad = self._unwell(before) or poll.failed()
+            states = settled_states(self.manager, before)
+            bad = self._unwell(states, before) or poll.failed()
             if bad:
                 return bad
+            now = time.monotonic()
             if poll.waiting:
                 poll.ask()
             elif end is None:
-                end = time.monotonic() + self.quiet
-            elif time.monotonic() >= end:
+                end = now + self.quiet
+            elif now >= end and (now >= end + self.timeout or not _is_moving(states)):
                 return {}
             what = "health" if poll.waiting else "quiet"
             done = len(before) - len(poll.waiting)
             tell(Progress(what, done, len(before), tuple(sorted(poll.waiting))))
-            left = _POLL if end is None else end - time.monotonic()
+            left = _POLL if end is None or now >= end else end - now
             time.sleep(max(0.0, min(_POLL, left)))
 
     def _restarts(self, jobs: Sequence[tuple[str, str]], also: Collection[str]) -> dict[str, int]:
@@ -110,15 +112,20 @@ class Watch:
             for name, state in states.items()
         }
 
-    def _unwell(self, before: Mapping[str, int]) -> dict[str, str]:
+    def _unwell(self, states: Mapping[str, State], before: Mapping[str, int]) -> dict[str, str]:
         bad = {}
-        for name, state in settled_states(self.manager, before).items():
+        for name, state in states.items():
             reason = _reason(state, probed=name in self.probes)
             if not reason and self.manager.restarts(name) > before[name]:
                 reason = "ended soon after its start and was restarted"
             if reason:
                 bad[name] = reason
         return bad
+
+
+def _is_moving(states: Mapping[str, State]) -> bool:
+    """Whether a unit is on its way to another state: what it ends in is to be seen."""
+    return any(state.active in ("activating", "deactivating") for state in states.values())
 
 
 def refuse_when_stopping(manager: Manager) -> None:

@@ -34,12 +34,14 @@ _MANY = 16
 class Wish:
     """What is asked for: deployments to bring to a commit, others to remove, the rest as it is.
 
+    `reopened` are deployments that are prepared already, as an earlier generation had them.
     `adopt` lets the targets take over the host's own quadlets; `allow_missing_secrets` makes a
     warning of a secret that legerd does not have.
     """
 
     targets: tuple[Target, ...] = ()
     removed: frozenset[str] = frozenset()
+    reopened: Mapping[str, Prepared] = field(default_factory=dict)
     adopt: bool = False
     allow_missing_secrets: bool = False
 
@@ -159,7 +161,7 @@ class _Planner:
     def _prepared(self) -> dict[str, Prepared]:
         from leger import prepare
 
-        fresh = {}
+        fresh = dict(self.wish.reopened)
         for target in self.wish.targets:
             name = target.deployment.name
             try:

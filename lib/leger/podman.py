@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,3 +174,39 @@ def remove_secrets(names: Iterable[str]) -> None:
     wanted = list(names)
     if wanted:
         processes.run(["podman", "secret", "rm", "--ignore", *wanted], timeout=60)
+
+
+def image_ids(names: Iterable[str]) -> dict[str, str]:
+    """The ids of those images among `names` that podman has, 64 hex digits each."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    command = ["podman", "image", "inspect", "--format", "{{.Id}}"]
+    done = processes.run([*command, *wanted], timeout=60)
+    ids = done.stdout.decode(errors="replace").split()
+    if done.code == 0 and len(ids) == len(wanted):
+        return dict(zip(wanted, ids, strict=True))
+    if len(wanted) == 1:
+        return {}
+    return {name: id_ for one in wanted for name, id_ in image_ids([one]).items()}
+
+
+def images_in_use(names: Collection[str]) -> dict[str, str]:
+    """The ids of the images `names` in the containers that were made of them, newest last."""
+    if not names:
+        return {}
+    form = "{{.Image}} {{.ImageID}}"
+    command = ["podman", "ps", "--all", "--no-trunc", "--sort", "created", "--format", form]
+    rows = processes.run(command, timeout=60).stdout.decode(errors="replace").splitlines()
+    pairs = (row.rpartition(" ") for row in rows)
+    return {name: id_ for name, _, id_ in pairs if name in names and id_}
+
+
+def tag(image: str, name: str) -> None:
+    """Give `image` (an id) one more name, taking it from the image that has it."""
+    processes.run(["podman", "tag", image, name], timeout=60)
+
+
+def untag(name: str) -> None:
+    """Take the name `name` from its image."""
+    processes.run(["podman", "untag", name], timeout=60)

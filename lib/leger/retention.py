@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from leger import generation
 from leger.config import Keep
+from leger.errors import LegerError
 from leger.quantities import DAY
 from leger.scope import Scope
 
@@ -31,11 +32,26 @@ def forgettable(
     ]
 
 
-def forget(scope: Scope, current: int, keep: Keep, now: float) -> None:
-    """Remove the files of the generations that may be forgotten."""
+def forget(scope: Scope, current: int, keep: Keep, now: float) -> frozenset[str]:
+    """Remove the files of the generations that may be forgotten.
+
+    Returns the ids of the images that only they recorded.
+    """
     created = {}
     for number in generation.numbers(scope):
         path = generation.units_path(scope, number)
         created[number] = path.stat().st_mtime if path.exists() else now
-    for number in forgettable(created, current, generation.good_before(scope, current), keep, now):
+    before = generation.good_before(scope, current)
+    gone = forgettable(created, current, before, keep, now)
+    images = {number: _images(scope, number) for number in created} if gone else {}
+    for number in gone:
         generation.forget(scope, number)
+    kept = {id_ for number, ids in images.items() if number not in gone for id_ in ids}
+    return frozenset(id_ for number in gone for id_ in images[number] if id_ not in kept)
+
+
+def _images(scope: Scope, number: int) -> tuple[str, ...]:
+    try:
+        return generation.images_of(scope, number)
+    except LegerError:
+        return ()

@@ -2,52 +2,108 @@
 
 from __future__ import annotations
 
-from leger import applying, generation, planning, quadlet
+from collections.abc import Iterator
+from dataclasses import replace
+
+from leger import applying, generation, imageids, planning
 from leger.applying import Outcome
 from leger.backup import automatic
 from leger.deployed import Deployed
 from leger.deployment import is_defined_elsewhere
 from leger.errors import LegerError
-from leger.faults import FaultsError
+from leger.generation import Generation
+from leger.planning import Plan, Wish
+from leger.prepare import Prepared
 from leger.scope import Scope
-from leger.switch import Host, Step
+from leger.switch import Host
+from leger.switchfile import Returned
 
 
-def roll_back(host: Host, number: int | None, *, dry_run: bool = False) -> Outcome:
-    """Deploy again what generation `number` had (None: the one before that was not bad).
+def roll_back(
+    host: Host, number: int | None, deployment: str = "", *, dry_run: bool = False
+) -> Outcome:
+    """Deploy again what generation `number` had, all of it or `deployment` alone.
 
-    Raises LegerError if it is not kept, FaultsError if this podman does not take it any more.
+    Without a number it is the last one before that was not bad, for a deployment the last that had
+    something else of it. The commits that are given up are remembered, so that the next sync
+    does not deploy them again. Raises LegerError if it is not kept, FaultsError if this podman
+    does not take it any more.
     """
-    from leger import compile as compiler
-
     scope = host.scope
     applying.settled(host)
     old = generation.load_current(scope)
     if old is None:
         raise LegerError("nothing is deployed")
-    target = generation.load(scope, _before(scope, old.number) if number is None else number)
-    prepared = Deployed(scope, target).all_prepared()
-    compiled = compiler.compile_scope(scope, prepared, quadlet=quadlet.installed())
-    if compiled.faults:
-        raise FaultsError(compiled.faults)
-    names = old.compiled.deployments.keys() | prepared.keys()
-    step = Step(
-        definitions={
-            name: target.definitions.get(name)
-            for name in names
-            if not is_defined_elsewhere(scope, name)
-        },
+    target = _target(scope, old, number, deployment)
+    prepared = _prepared(scope, target, deployment)
+    removed = frozenset() if deployment else old.compiled.deployments.keys() - prepared.keys()
+    plan = planning.make(
+        host, Wish(reopened=prepared, removed=frozenset(removed), allow_missing_secrets=True)
     )
-    plan = planning.between(host, Deployed(scope, old), compiled, target.definitions, step)
+    plan.insist()
+    refused = tuple(_given_up(scope, old, plan, f"rolled back to generation {target.number}"))
+    tags = _images(target, plan)
+    plan = replace(plan, step=replace(plan.step, refused=refused, tags=tags))
     if dry_run:
         return applying.foresee(plan)
     for _, error in automatic.before_switch(host, plan.old, plan.new, plan.changes):
         raise error
-    return applying.apply(host, plan, f"roll back to generation {target.number}")
+    of = f"{deployment} " if deployment else ""
+    return applying.apply(host, plan, f"roll back {of}to generation {target.number}")
 
 
-def _before(scope: Scope, current: int) -> int:
+def _target(scope: Scope, old: Generation, number: int | None, deployment: str) -> Generation:
+    if number is None:
+        return _before(scope, old, deployment)
+    target = generation.load(scope, number)
+    if deployment and deployment not in target.compiled.deployments:
+        raise LegerError(
+            f"generation {number} has no deployment {deployment}",
+            hint=f"leger history, or leger deploy remove {deployment}",
+        )
+    return target
+
+
+def _before(scope: Scope, old: Generation, deployment: str) -> Generation:
     for number in reversed(generation.numbers(scope)):
-        if number < current and not generation.load(scope, number).bad:
-            return number
-    raise LegerError(f"no generation before {current} is kept", hint="leger history")
+        if number < old.number:
+            found = generation.load(scope, number)
+            if not found.bad and (not deployment or _has_another(found, old, deployment)):
+                return found
+    of = f" of {deployment}" if deployment else ""
+    raise LegerError(
+        f"nothing{of} from before generation {old.number} is kept", hint="leger history"
+    )
+
+
+def _has_another(found: Generation, old: Generation, name: str) -> bool:
+    if name not in old.compiled.deployments:
+        return name in found.compiled.deployments
+    return name in found.compiled.deployments and _content(found, name) != _content(old, name)
+
+
+def _content(one: Generation, name: str) -> tuple[str, str, str]:
+    built = one.compiled.deployments[name]
+    return built.commit, built.tree.digest, one.definitions.get(name, "")
+
+
+def _prepared(scope: Scope, target: Generation, deployment: str) -> dict[str, Prepared]:
+    then = Deployed(scope, target)
+    return then.all_prepared(then.built.keys() - {deployment} if deployment else ())
+
+
+def _given_up(scope: Scope, old: Generation, plan: Plan, reason: str) -> Iterator[Returned]:
+    """The commits that run now and will not, with the definition that a sync would see."""
+    for name, built in sorted(old.compiled.deployments.items()):
+        after = plan.new.deployments.get(name)
+        before = old.definitions.get(name, "")
+        defined = plan.definitions.get(name, before)
+        if after is None or (built.commit, before) != (after.commit, defined):
+            kept = is_defined_elsewhere(scope, name)
+            yield Returned(name, built.commit, reason, before if kept else defined)
+
+
+def _images(target: Generation, plan: Plan) -> dict[str, str]:
+    """The ids that the images of what is started had in `target`."""
+    names = imageids.named(plan.new, (*plan.changes.restart, *plan.changes.start))
+    return {name: id_ for name, id_ in target.images.items() if name in names}

@@ -24,6 +24,7 @@ from leger import (
     generation,
     goback,
     health,
+    imageids,
     images,
     journal,
     judge,
@@ -77,14 +78,15 @@ class Step:
 
     `definitions` are the deployments.d files to write (None: to remove), `adopt` the host's own
     quadlets to take away, `restore` those to bring back, `refused` the commits that are not to be
-    deployed again. `timeout` is how long a start may take,
-    `quiet` how long it must then stay up, in seconds.
+    deployed again, `tags` the ids that images are to have again. `timeout` is how long a start
+    may take, `quiet` how long it must then stay up, in seconds.
     """
 
     definitions: Mapping[str, str | None] = field(default_factory=dict)
     adopt: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
     refused: tuple[Returned, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 60.0
     quiet: float = 5.0
 
@@ -98,9 +100,10 @@ def switch(
     InterruptedSwitchError when the host shuts down, LegerError when nothing was changed.
     """
     _provide_data(host.scope, old, new.compiled)
+    imageids.give_back(step.tags)
     images.provide(_touched(new.compiled, planned), host.report)
     before, compiled = old.compiled if old else EMPTY, new.compiled
-    saved = new.save(host.scope)
+    saved = replace(new, images=_image_ids(host.scope, old, new, planned)).save(host.scope)
     todo = Switch(
         origin=old.point if old else Point(),
         target=saved.point,
@@ -128,6 +131,21 @@ def switch(
         _to_commit(host, todo)
         finish(host, todo)
     return saved
+
+
+def _image_ids(
+    scope: Scope, old: Generation | None, new: Generation, planned: Changes
+) -> Mapping[str, str]:
+    """What the names of images mean now; what they meant until now is recorded with `old`."""
+    known: Mapping[str, str] = {}
+    if old is not None and old.created:
+        names = imageids.named(old.compiled, (*planned.stop, *planned.restart))
+        imageids.as_it_runs(scope, old, names)
+        known = old.images
+    touched = imageids.named(new.compiled, (*planned.restart, *planned.start))
+    own = imageids.named(new.compiled, _units(new.compiled))
+    still = {name: id_ for name, id_ in known.items() if name in own}
+    return {**still, **imageids.keep(touched, known)}
 
 
 def recover(host: Host) -> str:
@@ -197,6 +215,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     adoption.take(scope, todo.adopt)
     adoption.give_back(scope, todo.restore)
     _write_definitions(scope, todo.definitions)
+    imageids.give_back(todo.tags)
     manager.reload()
     manager.reset_failed(todo.gone)
     compiled = generation.load(scope, todo.target.generation).compiled

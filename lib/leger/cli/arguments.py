@@ -170,6 +170,7 @@ COMMANDS = (
         "history",
         (
             _argument("number", metavar="N", nargs="?", type=int, help="default: the one before"),
+            _argument("--deployment", default="", metavar="NAME", help="this deployment alone"),
             _DRY,
             _JSON,
         ),
