@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from bisect import bisect_left
@@ -26,6 +27,7 @@ _SETEC: Mapping[str, int | None] = {
     "api_forbidden": 403,
     "api_internal_error": 500,
 }
+_SETECS = re.compile("/api/[^/]+")
 _STARTED = time.time()
 
 
@@ -146,7 +148,8 @@ def _setecs(paths: Mapping[str, Answers]) -> Iterator[Family]:
 
 
 def _counts(paths: Mapping[str, Answers], status: int | None) -> list[tuple[str, int]]:
-    return [(p, known.count(status)) for p, known in paths.items() if p.startswith("/api/")]
+    own = {path: known for path, known in paths.items() if _SETECS.fullmatch(path)}
+    return [(path, known.count(status)) for path, known in own.items()]
 
 
 def _state(state: State) -> Iterator[Family]:

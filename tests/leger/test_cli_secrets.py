@@ -202,13 +202,19 @@ def test_deleting_asks_for_a_token_that_fits_what_is_there(legerd: Served, leger
     assert b"not, or no more" in leger("delete", "it's", token, code=5).stderr
     again = re.search(rb"([0-9a-f]{8}), or", leger("delete-version", "it's", "2", code=5).stderr)
     assert again
-    leger("delete-version", "it's", "1", again[1].decode(), code=5)
+    leger("put", "it's", data=b"three")
+    leger("delete-version", "it's", "2", again[1].decode(), code=5)
+    again = re.search(rb"([0-9a-f]{8}), or", leger("delete-version", "it's", "2", code=5).stderr)
+    assert again
+    leger("delete-version", "it's", "3", again[1].decode(), code=5)
     assert leger.json("delete-version", "it's", "2", again[1].decode()) == {
         "name": "it's",
         "version": 2,
         "deleted": True,
     }
     assert b"no secret" in leger("delete", "gone", code=1).stderr
+    active = leger("delete-version", "it's", "1", "--yes", code=1)
+    assert b"version 1 of it's is the active one, which cannot be deleted" in active.stderr
     code, shown = typed(leger, ("delete", "it's"), b"n\n")
     assert (code, b"delete the secret it's?" in shown) == (5, True)
     assert typed(leger, ("delete", "it's"), b"y\n")[0] == 0

@@ -57,6 +57,7 @@ def test_calls_are_counted_as_setec_counts_them(served: Served) -> None:
     served.request("POST", "/api/get", b"[", HEADERS)
     served.request("POST", "/api/list", b"{}", {"Content-Type": "application/json"})
     served.request("GET", "/api/nope")
+    served.call("leger/fetch", {})
     assert variables(served) == {
         "setec_server": {
             "counter_api_calls": {"/api/get": 4, "/api/list": 1, "/api/put": 2},

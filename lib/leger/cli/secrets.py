@@ -176,14 +176,18 @@ def _delete(client: Client, options: argparse.Namespace) -> None:
     if options.number:
         _delete_version(client, options)
         return
-    _confirm(client, options, f"the secret {options.name}", "delete")
+    _confirm(options, _seen(client, options.name), f"the secret {options.name}")
     client.delete(options.name)
     _deleted(options, f"{options.name}: deleted")
 
 
 def _delete_version(client: Client, options: argparse.Namespace) -> None:
     what = f"version {options.number} of {options.name}"
-    _confirm(client, options, what, "delete-version", options.number)
+    seen = _seen(client, options.name)
+    if seen.active == options.number:
+        hint = f"leger secrets activate {shlex.quote(options.name)} VERSION uses another"
+        raise LegerError(f"{what} is the active one, which cannot be deleted", hint=hint)
+    _confirm(options, seen, what, options.number)
     client.delete_version(options.name, options.number)
     _deleted(options, f"{options.name}: version {options.number} deleted")
 
@@ -196,25 +200,29 @@ def _deleted(options: argparse.Namespace, told: str) -> None:
         output.result(told)
 
 
-def _confirm(
-    client: Client, options: argparse.Namespace, what: str, verb: str, number: int = 0
-) -> None:
+def _seen(client: Client, name: str) -> Info:
+    """The secret as it is now, as far as the caller may see that."""
+    try:
+        return client.info(name)
+    except NotAuthorisedError:
+        return Info(name, (), 0)
+
+
+def _confirm(options: argparse.Namespace, seen: Info, what: str, number: int = 0) -> None:
     """Go on with --yes, with the token that a call without one tells, or with a y that is typed.
 
     The token is for the secret as it is now: once it has changed, there is another.
     """
-    try:
-        info = client.info(options.name)
-    except NotAuthorisedError:
-        info = Info(options.name, (), 0)
-    if options.yes or options.token == (token := _token(info, number)):
+    token = _token(seen, number)
+    if options.yes or options.token == token:
         return
     if not options.token and sys.stdin.isatty():
-        output.confirm(f"delete {what}?")
+        output.confirm(f"delete {what}?", yes=False)
         return
-    words = ["leger", "secrets", verb, options.name, *([str(number)] if number else []), token]
+    words = ["delete-version", seen.name, str(number)] if number else ["delete", seen.name]
     wrong = "the token is not, or no more, the one" if options.token else "not confirmed"
-    raise CancelledError(f"delete {what}: {wrong}", hint=f"{shlex.join(words)}, or --yes")
+    hint = f"leger secrets {shlex.join([*words, token])}, or --yes"
+    raise CancelledError(f"delete {what}: {wrong}", hint=hint)
 
 
 def _token(info: Info, number: int) -> str:
