@@ -217,7 +217,7 @@ def _confirm(options: argparse.Namespace, seen: Info, what: str, number: int = 0
     if options.yes or options.token == token:
         return
     if not options.token and sys.stdin.isatty():
-        output.confirm(f"delete {what}?", yes=False)
+        output.confirm(f"delete {what}?")
         return
     words = ["delete-version", seen.name, str(number)] if number else ["delete", seen.name]
     wrong = "the token is not, or no more, the one" if options.token else "not confirmed"
