@@ -174,7 +174,7 @@ _CALLS: Mapping[str, _Call] = {
 
 
 #: What takes no longer than to hand it to another thread.
-QUICK = frozenset({"/api/get", "/api/info"})
+QUICK = frozenset({"/api/get", "/api/info", "/api/leger/fetch"})
 
 
 def _info_json(info: Info) -> str:

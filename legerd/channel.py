@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from legerd import reading
 from legerd.identity import IdentityError, Peer, read_peer
-from legerd.limits import Limits, Shares
+from legerd.interest import READ, WRITE, Interest
+from legerd.limits import Limits, Shares, share
 from legerd.watch import Parked
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 MAX_HEADER = 64 << 10
 _QUICK_BYTES = 4096
-_UNKNOWN, _CONTAINED = -1, -2
 _REMEMBERED = 256
 _REMEMBERED_BYTES = 1024
 #: What was read of whole headers, by their bytes; see _Parser.parse_header.
@@ -67,24 +68,11 @@ class _Parser(HTTPRequestParser):
             _HEADERS[header_plus] = {**found, "headers": self.headers.copy()}
 
     def _parse(self, header_plus: bytes) -> None:
-        line, _, rest = header_plus.partition(b"\r\n")
         try:
-            first = reading.first_line(line)
-            headers = reading.first_of_each(rest)
-            path = reading.path_of(first[1])
+            plain, path = reading.read(header_plus)
         except reading.UnclearError as error:
             raise ParsingError(*error.args) from None
-        names = {name.lower() for name, _ in headers}
-        if b"transfer-encoding" in names and b"content-length" in names:
-            raise ParsingError("two lengths")
-        lines = [b" ".join(first), *(b"%b: %b" % header for header in headers)]
-        super().parse_header(b"\r\n".join(lines) + b"\r\n")
-        if self.version not in ("1.0", "1.1"):
-            raise ParsingError("unknown version")
-        if self.version == "1.0" and b"transfer-encoding" in names:
-            raise ParsingError("chunks in HTTP/1.0")
-        if self.version == "1.1" and b"host" not in names:
-            raise ParsingError("no host")
+        super().parse_header(plain)
         self.path = path
 
 
@@ -158,13 +146,6 @@ class _ErrorTask(_Task):
         self.set_close_on_finish()
 
 
-def _share(peer: Peer | None, address: Any) -> int | str:
-    """Whose share a connection counts in: a uid's, all containers', or a host's by its address."""
-    if peer is not None:
-        return _CONTAINED if peer.contained else peer.uid
-    return str(address[0]) if isinstance(address, tuple) else _UNKNOWN
-
-
 class _Channel(HTTPChannel):
     """A connection, its peer read from the kernel when it was accepted."""
 
@@ -173,6 +154,7 @@ class _Channel(HTTPChannel):
     server: Any
     requests: Any
     requests_lock: Any
+    _fileno: int
 
     def __init__(
         self, server: Any, sock: socket.socket, address: Any, *args: Any, **kwargs: Any
@@ -185,10 +167,11 @@ class _Channel(HTTPChannel):
         if sock.family == socket.AF_UNIX:
             with contextlib.suppress(IdentityError, OSError):
                 self.peer = read_peer(sock)
-        self._share = _share(self.peer, address)
+        self._share = share(self.peer, address)
         super().__init__(server, sock, address, *args, **kwargs)
         if not self._count(1, 0):
             self.will_close = True
+        server.touched.append(self)
 
     def received(self, data: bytes) -> bool:
         if not self._count(0, len(data)):
@@ -246,9 +229,10 @@ class _Channel(HTTPChannel):
             self._finish(task)
         if not self.requests and self.request is None:
             self._count(0, -self._size)
+        self.last_activity = time.time()
+        self.server.touched.append(self)
         if self.connected:
             self.server.pull_trigger()
-        self.last_activity = time.time()
 
     def _finish(self, task: _Task) -> None:
         """Forget the request that was answered; the next one is served, if any is here."""
@@ -275,6 +259,7 @@ class _Channel(HTTPChannel):
         )
 
     def del_channel(self, map: Any = None) -> None:  # noqa: A002 - waitress's name
+        self.server.interest.forget(self._fileno)
         super().del_channel(map)
         if not self._gone:  # waitress may close twice
             self._gone = True
@@ -295,16 +280,34 @@ class Server:
     shares: Shares
     quick: Collection[str]
     answered: Any
+    interest: Interest
     ready: list[_Channel]
+    touched: deque[_Channel]  # by any thread
     turning = 0  # the thread in which the loop turns
     over = False
 
     def turn(self: Any, seconds: float) -> None:
         """Wait for what comes, `seconds` at most, and deal with it."""
         self.turning = threading.get_ident()
-        wasyncore.poll2(seconds, self._map)
+        self._listen()
+        for descriptor, events in self.interest.wait(seconds):
+            found = self._map.get(descriptor)
+            if found is not None:
+                wasyncore.readwrite(found, events)
+            if isinstance(found, _Channel):
+                self.touched.append(found)
         while self.ready:
             self.ready.pop(0).service()
+
+    def _listen(self: Any) -> None:
+        """Wait for what is of use: a connection is looked at when something happened to it."""
+        self.interest.set(self.trigger._fileno, READ)
+        self.interest.set(self._fileno, READ if self.readable() else 0)
+        while self.touched:
+            channel = self.touched.popleft()
+            if channel._fileno in self.active_channels:
+                events = (READ if channel.readable() else 0) | (WRITE if channel.writable() else 0)
+                self.interest.set(channel._fileno, events)
 
     def drain(self: Any) -> None:
         """Accept no more; each connection gets one more answer, which closes it."""
@@ -317,6 +320,7 @@ class Server:
         self.over = True
         self.task_dispatcher.shutdown(timeout=1)
         wasyncore.close_all(self._map, ignore_all=True)
+        self.interest.close()
 
     def pull_trigger(self: Any) -> None:
         """Wake the loop; an answer that comes when it has ended finds a closed descriptor."""
@@ -336,6 +340,8 @@ class Server:
         for channel in list(self.active_channels.values()):
             if channel.began and now - channel.began > self.limits.request_seconds:
                 channel.will_close = True
+            if channel.will_close:
+                self.touched.append(channel)
 
 
 class _TcpServer(Server, TcpWSGIServer):  # type: ignore[misc]
@@ -365,7 +371,8 @@ def make_server(
         bind_socket=False,
         sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
     )
-    made.limits, made.shares, made.ready = limits, Shares(limits), []
+    made.limits, made.shares = limits, Shares(limits)
+    made.interest, made.ready, made.touched = Interest(), [], deque()
     return made
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import resource
 import threading
 from dataclasses import dataclass
+from typing import Any
+
+from legerd.identity import Peer
+
+_UNKNOWN, _CONTAINED = -1, -2
 
 MAX_BODY = 16 << 20
 WORKERS = 16
@@ -31,6 +36,13 @@ def most_connections() -> int:
     descriptors = min(hard, 8 * CONNECTIONS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
     return min(CONNECTIONS, descriptors // 4)
+
+
+def share(peer: Peer | None, address: Any) -> int | str:
+    """Whose share a connection counts in: a uid's, all containers', or a host's by its address."""
+    if peer is not None:
+        return _CONTAINED if peer.contained else peer.uid
+    return str(address[0]) if isinstance(address, tuple) else _UNKNOWN
 
 
 class Shares:

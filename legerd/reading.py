@@ -16,7 +16,26 @@ class UnclearError(Exception):
     """This is not one request that everybody reads alike; says why, with nothing of it."""
 
 
-def first_line(line: bytes) -> list[bytes]:
+def read(block: bytes) -> tuple[bytes, str]:
+    """A header with nothing in it that one reads so and another so; its path, still encoded."""
+    line, _, rest = block.partition(b"\r\n")
+    first = _first_line(line)
+    headers = _first_of_each(rest)
+    names = {name.lower() for name, _ in headers}
+    chunked = b"transfer-encoding" in names
+    if first[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
+        raise UnclearError("unknown version")
+    if chunked and b"content-length" in names:
+        raise UnclearError("two lengths")
+    if chunked and first[2] == b"HTTP/1.0":
+        raise UnclearError("chunks in HTTP/1.0")
+    if first[2] == b"HTTP/1.1" and b"host" not in names:
+        raise UnclearError("no host")
+    lines = [b" ".join(first), *(b"%b: %b" % header for header in headers)]
+    return b"\r\n".join(lines) + b"\r\n", _path(first[1])
+
+
+def _first_line(line: bytes) -> list[bytes]:
     """Method, target and version: letters beyond ASCII percent-encoded, as Go holds them.
 
     Methods are told apart by case; one that is not in capitals is none that anybody knows.
@@ -30,7 +49,7 @@ def first_line(line: bytes) -> list[bytes]:
     return parts
 
 
-def first_of_each(block: bytes) -> list[tuple[bytes, bytes]]:
+def _first_of_each(block: bytes) -> list[tuple[bytes, bytes]]:
     """The headers in `block`: no names with an underscore, of duplicates the first."""
     found: dict[bytes, tuple[bytes, bytes]] = {}
     for line in block.split(b"\r\n"):
@@ -49,7 +68,7 @@ def first_of_each(block: bytes) -> list[tuple[bytes, bytes]]:
     return list(found.values())
 
 
-def path_of(target: bytes) -> str:
+def _path(target: bytes) -> str:
     """The path of a request's target, still percent-encoded; "" if it is an address alone."""
     found = _TARGET.match(target)
     if not found or not found[0] or _ESCAPE.search(found["path"] or b""):

@@ -10,7 +10,8 @@ from leger import checks_names as names
 from leger import checks_secrets as secrets
 from leger import ports, unitfile, units
 from leger.model import Fault
-from leger.world import Check, World, names_of
+from leger.overrides import names_of
+from leger.world import Check, World
 
 _SYSTEM_TARGETS = ("multi-user.target", "graphical.target", "network-online.target")
 _FILES = (".service", ".socket", ".timer", ".path", ".target")

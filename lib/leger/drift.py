@@ -29,6 +29,7 @@ class Kind(StrEnum):
     EMITTED = "emitted"  # the generator has emitted another generation, or nothing
     TREE = "tree"  # a tree in store/ was changed or removed
     NOT_LOADED = "not-loaded"  # a unit that systemd does not know
+    REFUSED = "refused"  # a unit whose text systemd does not take
     MASKED = "masked"
     OVERRIDDEN = "overridden"  # a file elsewhere wins over the whole unit
     DROPIN = "drop-in"  # a drop-in that is not the deployment's
@@ -80,6 +81,14 @@ class Drift:
         return self.repair not in (Repair.NOTHING, Repair.ASKED)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The units of a generation that can run, by name (a template by its instances), and how."""
+
+    units: Mapping[str, Unit]
+    states: Mapping[str, State]
+
+
 def read(
     scope: Scope, manager: Manager, current: Generation, *, thorough: bool = False
 ) -> tuple[Drift, ...]:
@@ -87,25 +96,35 @@ def read(
     podman for every container. Otherwise only what looks touched is read, and podman is asked
     only about what is missing on the disk.
     """
-    units = members(manager, current)
-    states = manager.states(units)
-    user = scope.name == "user"
+    return compare(scope, current, observe(scope, manager, current), thorough=thorough)
+
+
+def observe(scope: Scope, manager: Manager, current: Generation) -> Seen:
+    """The units of `current` as they are. One that the manager could load and has not is down."""
+    loaded = manager.present()
+    units = {
+        name: unit
+        for built in current.compiled.deployments.values()
+        for unit in built.units.values()
+        for name in changes.names(unit, loaded)
+    }
+    there = overrides.generated(scope)
+    idle = State("loaded", "inactive", "dead")
+    present = (n for n in units if any(file in there for file in overrides.names_of(n)))
+    return Seen(units, dict.fromkeys(present, idle) | loaded)
+
+
+def compare(
+    scope: Scope, current: Generation, seen: Seen, *, thorough: bool = False
+) -> tuple[Drift, ...]:
+    """As `read`, of what was seen."""
     return (
         *_files(scope, current),
         *_trees(current.compiled.deployments.values(), thorough=thorough),
-        *_overridden(scope, current, units),
-        *_units(units, states, user=user),
-        *_objects(units, states, thorough=thorough),
+        *_overridden(scope, current, seen.units),
+        *_units(seen, user=scope.name == "user"),
+        *_objects(seen, thorough=thorough),
     )
-
-
-def members(manager: Manager, current: Generation) -> dict[str, Unit]:
-    """The units of `current` that can run, by name: a template by its instances."""
-    built = current.compiled.deployments.values()
-    templates = sorted({name for one in built for name in one.units if changes.is_template(name)})
-    loaded = manager.instances(templates)
-    units = [unit for one in built for unit in one.units.values()]
-    return {name: unit for unit in units for name in changes.names(unit, loaded)}
 
 
 def _files(scope: Scope, current: Generation) -> Iterator[Drift]:
@@ -175,14 +194,15 @@ def _of(unit: Unit, name: str, kind: Kind, message: str, repair: Repair) -> Drif
     return Drift(kind, message, repair, mend, unit.deployment, name, units=(name,))
 
 
-def _units(
-    units: Mapping[str, Unit], states: Mapping[str, State], *, user: bool
-) -> Iterator[Drift]:
-    down = []
+def _units(seen: Seen, *, user: bool) -> Iterator[Drift]:
+    units, states, down = seen.units, seen.states, []
     for name, unit in units.items():
         state = states.get(name, State())
         if state.load == "not-found":
             yield _of(unit, name, Kind.NOT_LOADED, "not loaded", Repair.EMIT)
+        elif state.load in ("bad-setting", "error"):
+            message = f"systemd refuses it ({state.load}); systemctl status {name} says why"
+            yield _of(unit, name, Kind.REFUSED, message, Repair.NOTHING)
         elif state.load == "loaded" and _is_down(unit, state, units):
             down.append(name)
     for name, ending in properties.endings(down, user=user).items():
@@ -218,22 +238,20 @@ def _down(
     return None
 
 
-def _objects(
-    units: Mapping[str, Unit], states: Mapping[str, State], *, thorough: bool
-) -> Iterator[Drift]:
+def _objects(seen: Seen, *, thorough: bool) -> Iterator[Drift]:
     """What podman does not have although its unit is up."""
     for kind in ("network", "volume", "container") if thorough else ("network", "volume"):
         wanted = {
             name: resource
-            for name, unit in units.items()
+            for name, unit in seen.units.items()
             if unit.kind == kind
             and not unit.oneshot
-            and states.get(name, State()).active == "active"
+            and seen.states.get(name, State()).active == "active"
             and (resource := _resource(unit, name))
         }
         for name in podman.missing(kind, wanted, thorough=thorough):
             message = f"podman has no {kind} {wanted[name]} any more"
-            yield _of(units[name], name, Kind.REMOVED, message, Repair.RESTART)
+            yield _of(seen.units[name], name, Kind.REMOVED, message, Repair.RESTART)
 
 
 def _resource(unit: Unit, name: str) -> str:

@@ -23,6 +23,11 @@ class Note:
     rendered: bool
     problems: tuple[str, ...]
 
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether units.json could not be used and a copy of it, or the one before, was."""
+        return self.source != "units.json"
+
     @classmethod
     def read(cls, scope: Scope) -> Self | None:
         """The note of `scope`; None if there is none that can be understood."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leger import processes
 from leger.errors import LegerError
 
+_STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"  # sd-messages.h: a unit is being stopped
 _SPEAKERS = ("podman", "secrets-hook")
 
 
@@ -19,13 +21,20 @@ def reason(unit: str, *, user: bool) -> str:
     """
     matches = [f"_COMM={name}" for name in _SPEAKERS]
     where = f"_SYSTEMD_USER_UNIT={unit}" if user else f"_SYSTEMD_UNIT={unit}"
-    command = ["journalctl", "-b", "-n", "40", "-o", "json", "--no-pager", where, *matches]
-    try:
-        done = processes.run(command, timeout=10)
-    except LegerError:
-        return ""
-    found = [line for text in done.stdout.splitlines() if (line := _error(text))]
+    found = [said for entry in _entries(["-n", "40", where, *matches]) if (said := _error(entry))]
     return found[-1] if found else ""
+
+
+def stopped(invocations: Mapping[str, str], *, user: bool) -> set[str]:
+    """The units, given with the id of their last run, that somebody or something had stopped.
+
+    The manager says so when it begins. It forgets by a reload which ExecStop= commands it ran.
+    """
+    unit, run = ("USER_UNIT", "USER_INVOCATION_ID") if user else ("UNIT", "INVOCATION_ID")
+    matches = [f"{unit}={name}" for name in invocations]
+    found = _entries(["_COMM=systemd", f"MESSAGE_ID={_STOPPING}", *matches]) if matches else ()
+    ended = {(entry.get(unit), entry.get(run)) for entry in found}
+    return {name for name, id_ in invocations.items() if (name, id_) in ended}
 
 
 def removed_by(unit: str, container: str, *, user: bool) -> str:
@@ -34,7 +43,8 @@ def removed_by(unit: str, container: str, *, user: bool) -> str:
     Podman notes in the journal who a container died under: conmon's clean-up, which belongs to
     the unit, or somebody else's `podman rm`. Of that command only the first two words are told.
     """
-    entry = _last(["PODMAN_EVENT=died", f"PODMAN_NAME={container}"])
+    found = list(_entries(["-n", "1", "PODMAN_EVENT=died", f"PODMAN_NAME={container}"]))
+    entry = found[0] if found else {}
     where = "_SYSTEMD_USER_UNIT" if user else "_SYSTEMD_UNIT"
     if not container or entry.get(where, unit) == unit:
         return ""
@@ -42,21 +52,19 @@ def removed_by(unit: str, container: str, *, user: bool) -> str:
     return " ".join([words[0].rpartition("/")[2], *words[1:]]) if words else ""
 
 
-def _last(matches: Sequence[str]) -> Mapping[str, Any]:
-    """The newest entry of this boot that all of `matches` are true of; empty without one."""
-    command = ["journalctl", "-b", "-n", "1", "-o", "json", "--no-pager", "-q", *matches]
+def _entries(matches: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """The entries of this boot that all of `matches` are true of, oldest first."""
+    command = ["journalctl", "-b", "-q", "-o", "json", "--no-pager", *matches]
     try:
-        entry = json.loads(processes.run(command, timeout=10).stdout)
-    except (LegerError, ValueError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
+        lines = processes.run(command, timeout=10).stdout.splitlines()
+    except LegerError:
+        return
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
 
 
-def _error(text: bytes) -> str:
-    try:
-        entry = json.loads(text)
-    except ValueError:
-        return ""
+def _error(entry: Mapping[str, Any]) -> str:
     message = entry.get("MESSAGE")
     if not isinstance(message, str):
         return ""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leger.scope import Scope
-from leger.world import names_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ def generator_folder(scope: Scope) -> Path:
     return scope.runtime.parent / "systemd/generator"
 
 
+def generated(scope: Scope) -> frozenset[str]:
+    """The names in the generator's folder."""
+    return frozenset(_names(generator_folder(scope)))
+
+
 def find(scope: Scope, names: Iterable[str], own: Collection[str]) -> Overrides:
     """What overrides the units `names`; `own` are the paths of Leger's files and drop-ins."""
     found = Overrides()
@@ -49,6 +53,14 @@ def find(scope: Scope, names: Iterable[str], own: Collection[str]) -> Overrides:
             elif wins and entry in by_file:
                 _note_unit(found, by_file[entry], folder / entry)
     return found
+
+
+def names_of(unit: str) -> tuple[str, ...]:
+    """The names under which a unit may lie: its own, and its template's."""
+    prefix, at, instance = unit.partition("@")
+    if not at or instance.startswith("."):
+        return (unit,)
+    return (unit, f"{prefix}@.{instance.rpartition('.')[2]}")
 
 
 def _note_unit(found: Overrides, names: Iterable[str], path: Path) -> None:

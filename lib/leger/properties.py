@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
-from leger import processes
+from leger import journal, processes
 
 Properties = Mapping[str, str]
 
 _STARTED = re.compile(r"start_time=\[(?:\w+ )?(\d[^\]]*)\]")
 _ENDING = (
-    "Id",
+    "InvocationID",
     "InactiveExitTimestampMonotonic",
     "ConditionResult",
     "ConditionTimestampMonotonic",
@@ -96,7 +96,13 @@ def show(names: Iterable[str], keys: Sequence[str], *, user: bool) -> dict[str, 
 
 def endings(names: Iterable[str], *, user: bool) -> dict[str, Ending]:
     """How each of `names`, units that do not run, came to its end."""
-    return {name: Ending.parse(shown) for name, shown in show(names, _ENDING, user=user).items()}
+    shown = show(names, _ENDING, user=user)
+    found = {name: Ending.parse(one) for name, one in shown.items()}
+    unclear = [name for name, one in found.items() if one.by_itself]
+    runs = {name: shown[name].get("InvocationID", "") for name in unclear}
+    for name in journal.stopped(runs, user=user):
+        found[name] = replace(found[name], stopped=True)
+    return found
 
 
 def _block(text: str) -> Properties:

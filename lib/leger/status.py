@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from leger_generator.identity import is_same, quadlet_identity
 
 from leger import drift, generation, systemd
-from leger.drift import Drift
+from leger.drift import Drift, Seen
 from leger.emitted import Note
 from leger.errors import LegerError
 from leger.generation import Current, Generation
-from leger.legerdclient import Client
 from leger.scope import Scope
-from leger.systemd import Manager, State
+from leger.systemctl import Systemctl
+from leger.systemd import State
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,20 @@ def read(scope: Scope) -> Status:
     marked = Current.read(scope)
     if current is None:
         return Status(0, True, (), tuple(_interrupted(scope)))
-    manager = systemd.connect(scope)
-    drifts = drift.read(scope, manager, current)
+    systemd.insist()
+    seen = drift.observe(scope, Systemctl(scope.name == "user"), current)
+    drifts = drift.compare(scope, current, seen)
     problems = (
         *_interrupted(scope),
         *(f"{one.message}: {one.mend}" for one in drifts if not one.unit),
-        *_generator_problems(scope),
+        *_generator_problems(scope, current),
         *_quadlet_problems(current),
         *_vault_problems(scope, current),
     )
     return Status(
         current.number,
         marked is not None and marked.confirmed,
-        tuple(_deployments(manager, current, drifts)),
+        tuple(_deployments(current, seen, drifts)),
         problems,
         drifts,
     )
@@ -90,17 +91,15 @@ def _is_readable(scope: Scope) -> bool:
 
 
 def _deployments(
-    manager: Manager, current: Generation, drifts: Sequence[Drift]
+    current: Generation, seen: Seen, drifts: Sequence[Drift]
 ) -> Iterator[DeploymentStatus]:
-    found = drift.members(manager, current)
-    states = manager.states(found)
     notes: dict[str, list[str]] = {}
     for one in drifts:
         notes.setdefault(one.unit, []).append(one.message)
     for name, built in sorted(current.compiled.deployments.items()):
         units = tuple(
-            _unit(unit, states.get(unit, State()), notes.get(unit, ()))
-            for unit, member in sorted(found.items())
+            _unit(unit, seen.states.get(unit, State()), notes.get(unit, ()))
+            for unit, member in sorted(seen.units.items())
             if member.deployment == name
         )
         yield DeploymentStatus(name, built.commit, built.source, units)
@@ -117,9 +116,12 @@ def _interrupted(scope: Scope) -> Iterator[str]:
         yield "a backup or restore is at work or was interrupted: the next such command takes it up"
 
 
-def _generator_problems(scope: Scope) -> Iterator[str]:
+def _generator_problems(scope: Scope, current: Generation) -> Iterator[str]:
+    """What the generator said, unless it was about a units.json that is whole again."""
     note = Note.read(scope)
-    for problem in note.problems if note else ():
+    if note is None or (note.is_stand_in and generation.is_in_place(scope, current.point)):
+        return
+    for problem in note.problems:
         yield f"the generator said: {problem}"
 
 
@@ -133,6 +135,8 @@ def _quadlet_problems(current: Generation) -> Iterator[str]:
 
 
 def _vault_problems(scope: Scope, current: Generation) -> Iterator[str]:
-    has_secrets = any(built.bindings for built in current.compiled.deployments.values())
-    if scope.name == "system" and has_secrets and (vault := Client().vault()):
-        yield from vault.problems()
+    if scope.name == "system" and any(b.bindings for b in current.compiled.deployments.values()):
+        from leger.legerdclient import Client
+
+        if vault := Client().vault():
+            yield from vault.problems()

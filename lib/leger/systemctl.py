@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leger import processes
+from leger import processes, properties
 from leger.errors import LegerError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Systemctl:
     """The manager by systemctl; the same interface as over the bus."""
 
     def __init__(self, user: bool) -> None:
+        self._user = user
         self._command = ["systemctl", *(["--user"] if user else []), "--no-pager"]
 
     def phase(self) -> str:
@@ -53,7 +54,7 @@ class Systemctl:
     def present(self) -> dict[str, State]:
         from leger.systemd import State
 
-        text = self._run("list-units", "--all", "--plain", "--no-legend").stdout.decode()
+        text = self._run("list-units", "--all", "--full", "--plain", "--no-legend").stdout.decode()
         rows = (line.split()[:4] for line in text.splitlines())
         return {row[0]: State(*row[1:]) for row in rows if len(row) == 4}
 
@@ -61,7 +62,9 @@ class Systemctl:
         patterns = [name.replace("@.", "@?*.", 1) for name in templates]
         if not patterns:
             return []
-        text = self._run("list-units", "--all", "--plain", "--no-legend", "--", *patterns).stdout
+        text = self._run(
+            "list-units", "--all", "--full", "--plain", "--no-legend", "--", *patterns
+        ).stdout
         return sorted(line.split()[0] for line in text.decode().splitlines() if line.split())
 
     def stopped_with(self, name: str) -> frozenset[str]:
@@ -77,7 +80,8 @@ class Systemctl:
         return int(text) if text.isdigit() else 0
 
     def was_stopped(self, name: str) -> bool:
-        return " start_time=[" in self._show(name, "ExecStop").replace("start_time=[n/a]", "")
+        found = properties.endings([name], user=self._user).get(name)
+        return found is not None and found.stopped
 
     def reset_failed(self, names: Iterable[str]) -> None:
         wanted = list(names)

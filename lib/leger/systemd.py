@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from leger import properties
 from leger.errors import LegerError
 from leger.scope import Scope
 from leger.systemctl import Systemctl, Tell, untold
@@ -91,8 +92,8 @@ class Manager(Protocol):
     def was_stopped(self, name: str) -> bool:
         """Whether a service that is not up was stopped, rather than ended by itself.
 
-        systemd runs ExecStop= only then. What ends with a status of its own when it is stopped
-        (143, say) reads "failed" all the same.
+        What ends with a status of its own when it is stopped (143, say) reads "failed" all the
+        same. systemd runs ExecStop= only when it stops a unit, but a reload makes it forget that.
         """
 
     def reset_failed(self, names: Iterable[str]) -> None:
@@ -119,15 +120,20 @@ class Manager(Protocol):
 
 def connect(scope: Scope) -> Manager:
     """The manager of `scope`. Raises LegerError where systemd does not run."""
-    if not Path("/run/systemd/system").is_dir():
-        raise LegerError(
-            "systemd does not run here", hint="Leger needs a host whose PID 1 is systemd"
-        )
+    insist()
     user = scope.name == "user"
     try:
         return _Bus(user)
     except _NoBusError:
         return Systemctl(user)
+
+
+def insist() -> None:
+    """Raise LegerError where systemd does not run."""
+    if not Path("/run/systemd/system").is_dir():
+        raise LegerError(
+            "systemd does not run here", hint="Leger needs a host whose PID 1 is systemd"
+        )
 
 
 class _NoBusError(Exception):
@@ -138,6 +144,7 @@ class _Bus:
     """The manager over D-Bus."""
 
     def __init__(self, user: bool) -> None:
+        self._user = user
         os.environ.setdefault("SYSTEMD_BUS_TIMEOUT", "180s")
         try:
             from pystemd import dbuslib
@@ -204,7 +211,7 @@ class _Bus:
 
     def was_stopped(self, name: str) -> bool:
         commands = self._property(name, _SERVICE, b"ExecStop", b"a(sasbttttuii)")
-        return any(command[3] for command in commands or ())
+        return any(command[3] for command in commands or ()) or _is_stopped(name, self._user)
 
     def reset_failed(self, names: Iterable[str]) -> None:
         for name in names:
@@ -268,6 +275,11 @@ class _Bus:
             for _ in range(256):
                 if self._bus.process().is_empty():
                     break
+
+
+def _is_stopped(name: str, user: bool) -> bool:
+    found = properties.endings([name], user=user).get(name)
+    return found is not None and found.stopped
 
 
 def _states(rows: Iterable[Sequence[bytes]]) -> dict[str, State]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leger.model import Binding, Fault, Unit
+from leger.overrides import names_of
 from leger.prepare import Prepared
 from leger.sources import Source
 
@@ -59,11 +60,3 @@ class World:
 
 
 Check = Callable[[World], Iterator[Fault]]
-
-
-def names_of(unit: str) -> tuple[str, ...]:
-    """The names under which a unit may lie: its own, and its template's."""
-    prefix, at, instance = unit.partition("@")
-    if not at or instance.startswith("."):
-        return (unit,)
-    return (unit, f"{prefix}@.{instance.rpartition('.')[2]}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from leger.cli import arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 LEGER = "import sys; from leger.cli.main import main; sys.exit(main())"
@@ -51,6 +53,35 @@ def test_a_wrong_command_line_is_exit_2_and_says_so(argv: tuple[str, ...]) -> No
 def test_help_names_every_command() -> None:
     text = leger("--help").stdout.decode()
     assert all(word in text for word in ("deploy", "secrets", "status", "validate"))
+
+
+def test_a_command_is_understood_alone_as_among_all() -> None:
+    for command in arguments.COMMANDS:
+        alone, among = (
+            _parser(arguments.parser("1", words), command.words) for words in (command.words, ())
+        )
+        assert alone.format_help() == among.format_help()
+    assert b"'validate'" in leger("stat").stderr
+
+
+def _parser(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> argparse.ArgumentParser:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and words:
+            return _parser(action.choices[words[0]], words[1:])
+    return parser
+
+
+def test_status_imports_nothing_that_only_a_change_needs() -> None:
+    code = (
+        "import sys; import leger.cli.status, leger.status;"
+        "print(*sorted(set(sys.modules) & {'git', 'yaml', 'jinja2', 'pystemd', 'http.client',"
+        "'leger.compile', 'leger.switch'}))"
+    )
+    env = {"PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'generator'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=env, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
 
 
 def test_no_command_of_the_start_imports_what_it_does_not_need() -> None:

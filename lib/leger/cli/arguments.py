@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from leger.cli import backups
@@ -305,8 +306,9 @@ _GROUPS = {
 }
 
 
-def parser(version: str) -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def parser(version: str, given: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of all commands; of those only that `given` can mean, if it names one."""
+    wanted = _wanted(given)
     top = argparse.ArgumentParser(
         prog="leger", description="The containers of this host, kept in Git.", allow_abbrev=False
     )
@@ -316,12 +318,22 @@ def parser(version: str) -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     groups = {}
     for name, text in _GROUPS.items():
+        if not any(command.words[0] == name for command in wanted):
+            continue
         group = commands.add_parser(name, help=text, allow_abbrev=False)
         groups[name] = group.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in wanted:
         parent = groups[command.words[0]] if len(command.words) > 1 else commands
         _add(parent, command)
     return top
+
+
+def _wanted(given: Sequence[str]) -> tuple[Command, ...]:
+    """The commands that begin as `given` does: each parser that is not made saves a millisecond."""
+    scopes = {index + 1 for index, word in enumerate(given) if word == "--scope"}
+    words = (w for i, w in enumerate(given) if not w.startswith("-") and i not in scopes)
+    word = next(words, "")
+    return tuple(command for command in COMMANDS if command.words[0] == word) or COMMANDS
 
 
 def _add(parent: Any, command: Command) -> None:

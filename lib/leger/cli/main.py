@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     4 invalid quadlets, 5 cancelled.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    options = arguments.parser(__version__).parse_args(given)
+    options = arguments.parser(__version__, given).parse_args(given)
     try:
         return _run(options, given)
     except LegerError as error:
