@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from leger import config, disk, tailnet, yamlfile
+from leger import config, disk, yamlfile
 from leger.config import Config, Limits
 from leger.deployment import FLEET, Deployment, chosen_hosts, dump
 from leger.errors import ConfigError, LegerError
@@ -145,6 +145,8 @@ def _refresh(scope: Scope, settings: Config, wanted: Deployment, *, accept_rewin
 
 def _tags(before: Mapping[str, object]) -> list[str]:
     """This node's tags on its tailnet; while nobody can tell, those of before."""
+    from leger import tailnet  # http.client, which a sync without a fleet does not need
+
     found = tailnet.tags()
     if found is not None:
         return list(found)
