@@ -111,7 +111,7 @@ def environment(
         **_kept(),
         **given,
         "GIT_ALLOW_PROTOCOL": ":".join(protocols) or "none",
-        "GIT_ASKPASS": "true",
+        "GIT_ASKPASS": "",
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
