@@ -172,8 +172,7 @@ SOURCES: dict[str, Case] = {
     "the newest commit is damaged": Case(
         script="git commit -q --allow-empty -m lost; id=$(git rev-parse HEAD);"
         " f=.git/objects/$(echo $id | cut -c1-2)/$(echo $id | cut -c3-); chmod u+w $f; echo >$f",
-        mend="echo $(git reflog --format=%H main@{{1}} -1 2>/dev/null || cat .git/good)"
-        " >.git/refs/heads/main"),
+        mend="cat .git/good >.git/refs/heads/main; git reset -q --hard"),
     "the branch is rewritten": Case(
         script="git checkout -q --orphan new; git commit -q -m new; git branch -q -M new main",
         mend="git reset -q --hard $(cat .git/good)"),
