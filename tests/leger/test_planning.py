@@ -1,0 +1,185 @@
+"""What a plan takes out of a wish, and what it leaves in: real repositories, the real quadlet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from leger import generation, git, planning, prepare
+from leger import quadlet as quadlets
+from leger.deployment import Deployment, Target
+from leger.generation import Current
+from leger.planning import Plan, Wish
+from leger.scope import Scope
+from leger.switch import Host
+from leger.systemctl import Systemctl
+from repositories import Repository, shown
+
+Files = Mapping[str, str | bytes | None]
+WEB = "[Container]\nImage=localhost/a:1\n"
+BAD = "[Container]\nNoSuchKey=1\n"
+
+SYSTEMCTL = """#!/bin/sh
+while [ $# -gt 0 ] && [ "$1" != -- ]; do test "$1" = show && show=1; shift; done
+test -n "$show" && shift && for unit; do
+  printf 'LoadState=not-found\\nActiveState=inactive\\nSubState=dead\\n\\n'
+done
+exit 0
+"""
+
+
+@pytest.fixture
+def host(scope: Scope, quadlet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host on which nothing runs: its systemctl knows no unit."""
+    program = tmp_path / "bin/systemctl"
+    program.parent.mkdir()
+    program.write_text(SYSTEMCTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("LEGERD_SOCKET", "/nowhere/legerd.sock")
+    monkeypatch.setattr(quadlets, "INSTALLED", (quadlet,))
+    return Host(scope, Systemctl(user=False), print)
+
+
+Commit = Callable[..., Target]
+
+
+@pytest.fixture
+def committed(scope: Scope, tmp_path: Path) -> Commit:
+    """A commit in the repository of a deployment, fetched."""
+    repositories: dict[str, Repository] = {}
+
+    def make(name: str, files: Files, **settings: object) -> Target:
+        if name not in repositories:
+            repositories[name] = Repository(tmp_path / "sources" / name)
+        repositories[name].commit(files)
+        deployment = Deployment(name, str(repositories[name].path), **settings)  # type: ignore[arg-type]
+        return Target(deployment, git.fetch(scope, deployment))
+
+    return make
+
+
+def deploy(host: Host, *targets: Target) -> Plan:
+    """Make the plan what is deployed, without starting anything."""
+    plan = planning.make(host, Wish(targets))
+    plan.insist()
+    made = generation.new(host.scope, plan.new, plan.definitions, "test").save(host.scope)
+    generation.commit(host.scope, made.point)
+    Current(made.point, confirmed=True).write(host.scope)
+    return plan
+
+
+def test_a_fault_in_one_names_it_and_does_not_hold_back_the_others(
+    host: Host, committed: Commit
+) -> None:
+    first = deploy(host, committed("a", {"a.container": WEB}), committed("b", {"b.container": WEB}))
+    newer = committed("a", {"a.container": f"{WEB}Label=v=2\n"})
+    bad = committed("b", {"b.container": BAD})
+    plan = planning.make(host, Wish((newer, bad)))
+    assert list(plan.refused) == ["b"]
+    assert [move.name for move in plan.moves] == ["a"]
+    assert plan.new.deployments["b"] == first.new.deployments["b"]
+    assert plan.definitions == first.definitions
+    assert all("b: b.container" in line for line in shown(plan.faults()))
+
+
+def test_a_port_that_another_has_had_holds_back_only_who_wants_it_now(
+    host: Host, committed: Commit
+) -> None:
+    deploy(host, committed("a", {"a.container": f"{WEB}PublishPort=8080:80\n"}))
+    newer = committed("a", {"a.container": f"{WEB}PublishPort=8080:80\nLabel=v=2\n"})
+    rival = committed("b", {"b.container": f"{WEB}PublishPort=8080:80\n"})
+    plan = planning.make(host, Wish((rival, newer)))
+    assert list(plan.refused) == ["b"]
+    assert [move.name for move in plan.moves] == ["a"]
+
+
+def test_of_two_new_ones_in_each_others_way_only_the_one_that_is_named_waits(
+    host: Host, committed: Commit
+) -> None:
+    rivals = [committed(n, {f"{n}.container": f"{WEB}PublishPort=8080:80\n"}) for n in "ab"]
+    plan = planning.make(host, Wish((*rivals, committed("c", {"c.container": WEB}))))
+    assert list(plan.refused) == ["b"]
+    assert list(plan.new.deployments) == ["a", "c"]
+    assert "a.container" in str(plan.refused["b"])
+
+
+def test_what_would_break_a_deployment_that_stays_is_refused(host: Host, committed: Commit) -> None:
+    net = committed("net", {"inner.network": "[Network]\n", "n.container": WEB})
+    user = committed("user", {"u.container": f"{WEB}Network=inner.network\n"})
+    deploy(host, net, user)
+    without = committed("net", {"inner.network": None})
+    plan = planning.make(host, Wish((without, committed("new", {"x.container": WEB}))))
+    assert list(plan.refused) == ["net"]
+    assert sorted(plan.new.deployments) == ["net", "new", "user"]
+
+
+def test_what_others_refer_to_goes_only_together_with_them(host: Host, committed: Commit) -> None:
+    net = committed("net", {"inner.network": "[Network]\n"})
+    user = committed("user", {"u.container": f"{WEB}Network=inner.network\n"})
+    deploy(host, net, user, committed("c", {"c.container": WEB}))
+    plan = planning.make(host, Wish(removed=frozenset({"net", "c"})))
+    assert str(plan.refused["net"]) == "user refers to net"
+    assert sorted(plan.new.deployments) == ["net", "user"]
+    both = planning.make(host, Wish(removed=frozenset({"net", "user", "nobody"})))
+    assert (both.refused, list(both.new.deployments)) == ({}, ["c"])
+
+
+def test_nothing_new_is_the_same_and_a_new_commit_of_the_same_content_touches_no_unit(
+    host: Host, committed: Commit
+) -> None:
+    target = committed("a", {"a.container": WEB})
+    deploy(host, target)
+    assert planning.make(host, Wish((target,))).is_same
+    plan = planning.make(host, Wish((committed("a", {}),)))
+    assert not plan.is_same
+    assert (dict(plan.changes.why), len(plan.moves)) == ({}, 1)
+
+
+def test_a_tree_that_was_changed_by_hand_is_named_and_can_be_put_right(
+    host: Host, committed: Commit
+) -> None:
+    target = committed("a", {"a.container": f"{WEB}Volume=./x:/x\n", "x/f": "1", "x/g": "2"})
+    first = deploy(host, target)
+    tree = first.new.deployments["a"].tree
+    (tree.path / "x/f").write_text("other")
+    (tree.path / "x/g").unlink()
+    (tree.path / "a.container").write_text(BAD)
+    (tree.path / "more").write_text("")
+    plan = planning.make(host, Wish((committed("b", {"b.container": WEB}),)))
+    assert plan.altered == {"a": ("a.container", "more", "x/f", "x/g")}
+    assert (plan.refused, sorted(plan.new.deployments)) == ({}, ["a", "b"])
+    assert plan.new.deployments["a"] == first.new.deployments["a"]
+    kept = (tree.path / "x").stat().st_ino
+    made = prepare.prepare(host.scope, target.deployment, target.commit, mend=True)
+    assert made.tree == tree
+    assert planning.make(host, Wish()).altered == {}
+    assert (tree.path / "x").stat().st_ino == kept, "what is mounted stays mounted"
+
+
+def test_what_cannot_be_opened_any_more_stays_as_it_was_deployed(
+    host: Host, committed: Commit
+) -> None:
+    first = deploy(host, committed("a", {"a.container": WEB}))
+    built = first.new.deployments["a"]
+    shutil.rmtree(built.tree.path)
+    shutil.rmtree(host.scope.sources)
+    shutil.rmtree(built.source)
+    plan = planning.make(host, Wish((committed("b", {"b.container": WEB}),)))
+    assert (plan.refused, sorted(plan.new.deployments)) == ({}, ["a", "b"])
+    assert plan.new.deployments["a"] == built
+    assert any("it stays as it was deployed" in str(fault) for fault in plan.warnings)
+
+
+def test_a_definition_that_the_host_wrote_is_not_written_anew(
+    host: Host, committed: Commit
+) -> None:
+    target = committed("a", {"a.container": WEB})
+    host.scope.deployments.mkdir(parents=True)
+    file = host.scope.deployments / "a.yaml"
+    file.write_text(f"# mine\nsource: {target.deployment.source}\n")
+    assert planning.make(host, Wish((target,))).step.definitions == {}
+    file.write_text("source: /srv/other\n")
+    assert list(planning.make(host, Wish((target,))).step.definitions) == ["a"]
