@@ -55,7 +55,8 @@ def look(
     """Compare the definitions (`names`, or all) at their newest commits with what is deployed.
 
     Without `fetch` the commits are those that were fetched last; what was never fetched is
-    fetched. Raises UsageError for a name that is neither defined nor deployed.
+    fetched, and what cannot be fetched counts as it was fetched last. Raises UsageError for a
+    name that is neither defined nor deployed.
     """
     now = deployed(scope)
     defined = wanted.deployments(scope, fetch=fetch, accept_rewind=accept_rewind)
@@ -67,12 +68,13 @@ def look(
     commits = {} if fetch else {name: git.known(scope, item) for name, item in asked.items()}
     missing = [item for name, item in asked.items() if not commits.get(name)]
     found = commits | fetching.fetch_all(scope, missing, accept_rewind=accept_rewind)
+    unfetched = {name: item for name, item in found.items() if isinstance(item, LegerError)}
+    last = {name: git.known(scope, asked[name]) for name in unfetched}
     targets = {
         name: Target(asked[name], commit)
-        for name, commit in found.items()
-        if isinstance(commit, str)
+        for name, commit in (found | last).items()
+        if isinstance(commit, str) and commit
     }
-    unfetched = {name: item for name, item in found.items() if isinstance(item, LegerError)}
     gone = frozenset(now.keys() & chosen) - defined.origins.keys()
     return Outlook(
         wanted=targets,

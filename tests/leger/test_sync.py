@@ -202,6 +202,18 @@ def test_without_a_fetch_the_commit_is_the_one_fetched_last(
     assert outlook.look(scope, fetch=False).wanted["web"].commit == second
 
 
+def test_what_cannot_be_fetched_counts_as_it_was_fetched_last(
+    scope: Scope, repository: Repository
+) -> None:
+    commit = repository.commit({"a": "1"})
+    define(scope, "web", f"source: {repository.path}\n")
+    outlook.look(scope)
+    repository.path.rename(repository.path.with_name("away"))
+    view = outlook.look(scope)
+    assert view.wanted["web"].commit == commit
+    assert list(view.failed) == ["web"]
+
+
 def test_a_folder_of_definitions_that_is_gone_removes_nothing(scope: Scope) -> None:
     now = {"web": Now(OLD, "source: /srv/web\n")}
     scope.manifests.mkdir(parents=True)
