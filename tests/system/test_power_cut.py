@@ -1,38 +1,70 @@
-"""Power cuts over the whole length of a deploy, and under the writers of legerd."""
+"""Power cuts and kill -9 over the whole length of a deploy, be it one that has to go back."""
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import random
-import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 from machine import Machine
 from system import application
-from system.application import Seen, commit, complete, files
+from system.application import Seen, commit, complete, container, files
 
-POINTS = 25
-SAMPLE = 4
+STEPS = 25
 SETTLED = """
-until [ "$(systemctl show -P SubState leger-settle.service)" != running ] &&
+until [ "$(systemctl show -P ActiveState leger-settle.service)" != activating ] &&
     ! systemctl list-jobs --no-legend | grep -q .
 do sleep 0.1; done
 """
+STILL = "/srv/still"
+UNWELL = "Label=x-health-url=http://127.0.0.1:9/ x-health-timeout=2s"
 
 pytestmark = pytest.mark.machine
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What happens ("cut", "kill") to which deploy ("well", "back") after which part of it."""
+
+    what: str
+    deploy: str
+    part: float
+
+
+def moments(rng: random.Random, soak: bool) -> list[Moment]:
+    """A hundred, spread evenly; or one of each kind."""
+    kinds = itertools.product(("cut", "kill"), ("well", "back"))
+    found = [
+        Moment(what, deploy, (step + rng.random()) / STEPS)
+        for what, deploy in kinds
+        for step in (range(STEPS) if soak else [rng.randrange(STEPS)])
+    ]
+    rng.shuffle(found)
+    return found
+
+
 @pytest.fixture
 def deployed(leger_machine: Machine) -> Machine:
-    """A machine on which version 1 runs, and version 2 is the newest commit."""
+    """A machine on which version 1 runs, and beside it a container that no deploy touches."""
     leger_machine.import_image(application.IMAGE)
+    commit(leger_machine, STILL_FILES, STILL)
+    leger_machine.run("leger", "deploy", "install", "still", STILL, timeout=120)
     commit(leger_machine, files(1))
     leger_machine.run("leger", "secrets", "set", "prod/token", "-", input=b"first")
     deploy(leger_machine)
     leger_machine.sync()
     return leger_machine
+
+
+STILL_FILES = {
+    "still.container": container("still", 0).replace("inner.network", "still.network"),
+    "still.network": "[Network]\n",
+    "settings.env": "VERSION=0\n",
+    "app.conf": "version 0\n",
+}
 
 
 def deploy(machine: Machine) -> None:
@@ -45,133 +77,73 @@ def _install() -> list[str]:
     return ["leger", "deploy", "install", "app", application.REPOSITORY, "--bind-secret", bind]
 
 
-def settled(machine: Machine) -> None:
-    """Wait until what a boot begins has ended."""
-    machine.sh(SETTLED, timeout=120)
+def next_tree(version: int, deploy: str) -> dict[str, str]:
+    """Version `version`, which for "back" starts and is found not to be healthy."""
+    tree = {".leger.yaml": "health: {quiet: 1s}\n", **files(version)}
+    if deploy == "back":
+        alpha = tree["alpha.container"]
+        tree["alpha.container"] = alpha.replace("[Install]", f"{UNWELL}\n[Install]")
+    return tree
 
 
-@pytest.mark.timeout(1800)
-def test_a_cut_during_a_deploy_leaves_the_old_or_the_new_set(
+def length(machine: Machine, version: int, deploy: str) -> float:
+    """How many seconds such a deploy takes on this machine."""
+    commit(machine, next_tree(version, deploy))
+    began = time.monotonic()
+    done = machine.run(*_install(), check=False, timeout=120)
+    assert (done.code == 0) is (deploy == "well"), done.stderr
+    return time.monotonic() - began
+
+
+def seen(machine: Machine) -> Seen:
+    """What runs of the application."""
+    found = Seen.at(machine).containers
+    assert found.pop("still") == ("0", "0", "0")
+    return Seen(found)
+
+
+def process(machine: Machine) -> str:
+    return machine.run("podman", "inspect", "-f", "{{.State.Pid}}", "still").stdout
+
+
+@pytest.mark.timeout(7200)
+def test_whenever_it_ends_what_runs_is_whole(
     deployed: Machine, rng: random.Random, soak: bool
 ) -> None:
-    began = time.monotonic()
-    commit(deployed, files(2))
-    deploy(deployed)
-    length = time.monotonic() - began
-    assert Seen.at(deployed) == complete(2)
-    points = range(POINTS) if soak else sorted(rng.sample(range(POINTS), SAMPLE))
+    """The old set or the new one, without help; the old one, where the new one is not well."""
+    lengths = {kind: length(deployed, 2, kind) for kind in ("well", "back")}
+    assert seen(deployed) == complete(2)
     version = 2
-    for point in points:
-        version = _cut_once(deployed, version, length * (point + 0.5) / POINTS)
-    deploy(deployed)
-    assert Seen.at(deployed).containers.keys() >= {"alpha", "beta"}
+    for moment in moments(rng, soak):
+        version = _end(deployed, version, moment, lengths[moment.deploy])
 
 
-def _cut_once(machine: Machine, version: int, moment: float) -> int:
-    """Cut the power `moment` seconds into the deploy of the next version; which one runs then."""
-    commit(machine, files(version + 1))
+def _end(machine: Machine, version: int, moment: Moment, seconds: float) -> int:
+    """End the deploy of the next version at `moment`; which version runs when that is mended."""
+    commit(machine, next_tree(version + 1, moment.deploy))
     machine.sync()
-    with machine.spawn(*_install()):
-        time.sleep(moment)
-        machine.cut()
-    machine.start()
-    settled(machine)
-    seen = Seen.at(machine)
-    runs = next((one for one in (version, version + 1) if complete(one) == seen), 0)
+    before = process(machine)
+    with machine.spawn(*_install()) as command:
+        time.sleep(seconds * moment.part)
+        if moment.what == "cut":
+            machine.cut()
+        else:
+            machine.sh("systemctl kill -s KILL 'leger-[0-9]*.service' || true")
+            command.wait(180)
+    if moment.what == "cut":
+        machine.start()
+    machine.sh(SETTLED, timeout=180)
+    found = seen(machine)
+    runs = next((one for one in (version, version + 1) if complete(one) == found), 0)
+    told = f"{moment} of {seconds:.1f} s, {version} -> {version + 1}: {found}"
     failed = machine.run("systemctl", "--failed", "--no-legend", check=False).stdout
-    assert runs, f"cut at {moment:.2f} s, {version} -> {version + 1}: {seen}\n{failed}"
-    status = machine.run("leger", "status", "--json").stdout
-    assert json.loads(status), status
-    deploy(machine)
-    assert Seen.at(machine) == complete(version + 1), f"after a cut at {moment:.2f} s"
-    return version + 1
-
-
-WRITER = r"""
-import base64, http.client, json, socket, sys
-who, start = sys.argv[1], int(sys.argv[2])
-class Connection(http.client.HTTPConnection):
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect("/run/legerd/root.sock")
-connection = Connection("localhost")
-headers = {"Content-Type": "application/json", "Sec-X-Tailscale-No-Browsers": "setec"}
-def call(method, **body):
-    connection.request("POST", "/api/" + method, json.dumps(body), headers)
-    answer = connection.getresponse()
-    return answer.status, answer.read()
-for number in range(start, start + 100000):
-    name = f"cut/{who}/{number}"
-    value = base64.b64encode(f"value of {name}".encode()).decode()
-    for method, body in (("put", {"Name": name, "Value": value}), ("get", {"Name": name})):
-        status, _ = call(method, **body)
-        if status == 200:
-            sys.stdout.write(f"{method} {name}\n")
-            sys.stdout.flush()
-"""
-
-CHECKER = r"""
-import json, sys, base64
-exec(open("/root/writer.py").read().split("for number in")[0])
-wanted = sys.stdin.read().split("\n")
-audit = set()
-for line in open("/var/lib/legerd/audit.log"):
-    entry = json.loads(line)
-    audit.add((entry["action"], entry.get("secret", "")))
-for line in filter(None, wanted):
-    method, name = line.split(" ")
-    if (method, name) not in audit:
-        print("no audit line:", line)
-    status, body = call("get", Name=name)
-    value = base64.b64decode(json.loads(body)["Value"]).decode() if status == 200 else ""
-    if value != f"value of {name}":
-        print("lost:", line, status)
-"""
-
-
-@pytest.mark.timeout(1800)
-def test_what_legerd_acknowledged_survives_a_cut(
-    leger_machine: Machine, rng: random.Random, soak: bool
-) -> None:
-    leger_machine.push(WRITER, "/root/writer.py")
-    leger_machine.push(CHECKER, "/root/checker.py")
-    leger_machine.sync()
-    for series in range(POINTS if soak else SAMPLE):
-        notes = _write_until_cut(leger_machine, series, rng.uniform(0, 3))
-        assert notes, "no call was acknowledged before the cut"
-        leger_machine.start()
-        checked = leger_machine.run(
-            "python3", "/root/checker.py", "x", "0", input="\n".join(notes), timeout=300
-        )
-        assert checked.stdout == ""
-
-
-def _write_until_cut(machine: Machine, series: int, seconds: float) -> list[str]:
-    """Four clients write until the power goes; what they were told, as the host noted it."""
-    notes: list[str] = []
-    with contextlib.ExitStack() as stack:
-        clients = [
-            stack.enter_context(
-                machine.spawn("python3", "/root/writer.py", f"{series}-{client}", "0")
-            )
-            for client in range(4)
-        ]
-        readers = [threading.Thread(target=_note, args=(one.stdout, notes)) for one in clients]
-        for reader in readers:
-            reader.start()
-        end = time.monotonic() + 60
-        while not notes and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(seconds)
-        machine.cut()
-        for reader in readers:
-            reader.join(30)
-    return notes
-
-
-def _note(pipe: object, notes: list[str]) -> None:
-    """Take whole lines only: what the cut tore in half was not told."""
-    rest = b""
-    while data := pipe.read(65536):  # type: ignore[attr-defined]
-        *lines, rest = (rest + data).split(b"\n")
-        notes.extend(line.decode() for line in lines)
+    assert runs, f"{told}\n{failed}{machine.journal('-u', 'leger-*.service')}"
+    assert runs == version or moment.deploy == "well", told
+    assert moment.what == "cut" or process(machine) == before, told
+    status = json.loads(machine.run("leger", "status", "--json").stdout)
+    problems = [line for line in status["problems"] if "recovery key" not in line]
+    assert (status["confirmed"], problems) == (True, []), f"{told}\n{status}"
+    if moment.deploy == "well":
+        deploy(machine)
+        assert seen(machine) == complete(version + 1), told
+    return version + 1 if moment.deploy == "well" else version

@@ -102,6 +102,17 @@ def test_a_restored_etc_is_mended_by_the_next_command_too(app: Machine) -> None:
     app.run("systemctl", "is-active", "alpha.service", "beta.service")
 
 
+def test_without_a_bus_it_is_mended_by_systemctl(app: Machine) -> None:
+    """Traps 16 and 17: early in a boot there is no bus; what was not loaded is not running."""
+    app.sh("rm -f /etc/leger/units.json /etc/leger/units.json.prev /run/leger/*")
+    app.sh("systemctl daemon-reload; systemctl stop alpha.service beta.service")
+    bus = "/run/dbus/system_bus_socket"
+    settled = app.sh(f"mv {bus} {bus}.aside; leger settle; mv {bus}.aside {bus}", timeout=120)
+    assert settled.code == 0, settled.stderr
+    app.run("systemctl", "is-active", "alpha.service", "beta.service")
+    assert version(app) == "VERSION=1"
+
+
 def test_without_the_generators_note_nothing_that_runs_is_touched(app: Machine) -> None:
     before = app.run("podman", "inspect", "-f", "{{.State.Pid}}", "alpha", "beta").stdout
     app.sh("rm -r /run/leger")
@@ -130,7 +141,7 @@ def test_killed_before_the_commit_point_what_was_stopped_runs_again(app: Machine
     app.run("systemctl", "daemon-reload")
     with app.spawn("leger", "deploy", "update", "app") as command:
         wait(lambda: app.run("test", "-e", "/var/lib/leger/switch.json", check=False).code == 0)
-        app.sh("systemctl kill -s KILL 'leger-*.service'")
+        app.sh("systemctl kill -s KILL 'leger-[0-9]*.service'")
         command.wait(30)
     app.sh("rm -r /run/systemd/system/alpha.service.d; systemctl daemon-reload")
     app.run("systemctl", "kill", "-s", "KILL", "--kill-whom=control", "alpha.service", check=False)
@@ -141,16 +152,14 @@ def test_killed_before_the_commit_point_what_was_stopped_runs_again(app: Machine
     assert "VERSION=2" in app.run("podman", "exec", "gamma", "env").stdout
 
 
-def test_killed_after_the_commit_point_it_goes_on(app: Machine) -> None:
-    commit(app, tree(2, quiet="20s"), REPOSITORY)
+def test_killed_after_the_commit_point_it_goes_on_by_itself(app: Machine) -> None:
+    commit(app, tree(2, quiet="5s"), REPOSITORY)
     with app.spawn("leger", "deploy", "update", "app") as command:
         wait(lambda: b'"generation":2' in app.pull("/etc/leger/units.json"))
-        app.sh("systemctl kill -s KILL 'leger-*.service'")
+        app.sh("systemctl kill -s KILL 'leger-[0-9]*.service'")
         command.wait(30)
-    assert status(app)["confirmed"] is False
-    app.run("leger", "settle", timeout=120)
+    wait(lambda: status(app)["confirmed"] is True, 120)
     assert version(app) == "VERSION=2"
-    assert status(app)["confirmed"] is True
 
 
 def test_a_generation_that_fails_after_a_cut_is_taken_back(app: Machine) -> None:
@@ -238,3 +247,20 @@ def test_a_generation_that_never_was_is_not_rolled_back_to(app: Machine) -> None
     app.run("leger", "rollback")
     assert version(app) == "VERSION=1"
     assert len(json.loads(app.run("leger", "history", "--json").stdout)) == 3
+
+
+def test_what_was_rolled_back_is_not_deployed_again_until_something_new_comes(
+    app: Machine,
+) -> None:
+    commit(app, tree(2), REPOSITORY)
+    app.run("leger", "deploy", "update", "app")
+    app.run("leger", "rollback", "--deployment", "app")
+    assert version(app) == "VERSION=1"
+    app.run("leger", "sync", timeout=120)
+    assert version(app) == "VERSION=1"
+    history = app.run("leger", "history").stdout.splitlines()
+    assert "roll back app to generation 1" in history[-2]
+    assert history[-1].endswith("change")
+    commit(app, tree(3), REPOSITORY)
+    app.run("leger", "sync", timeout=120)
+    assert version(app) == "VERSION=3"

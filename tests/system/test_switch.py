@@ -216,6 +216,59 @@ def test_two_commands_at_once_take_turns(deployed: Deployed) -> None:
     assert active(machine, "turns.service") == ["active"]
 
 
+def test_a_command_and_the_timer_take_turns(deployed: Deployed) -> None:
+    """Two at once: one waits and says so, and what both wanted is there."""
+    machine = deployed.machine
+    other = Deployed(machine, "by-timer")
+    other.install({"by-timer.container": container()})
+    other.commit({"by-timer.container": container("Environment=NEW=1")})
+    deployed.commit({"by-hand.container": container()})
+    install = f"leger deploy install {deployed.name} {deployed.repository}"
+    done = machine.sh(f"leger sync & first=$!; {install}; wait $first", timeout=180)
+    assert "waiting for it" in done.stderr
+    assert active(machine, "by-hand.service") == ["active"]
+    assert "NEW=1" in machine.run("podman", "exec", "systemd-by-timer", "env").stdout
+    other.remove()
+
+
+def test_reloads_of_others_in_between_do_no_harm(deployed: Deployed) -> None:
+    """A package that is installed meanwhile reloads the manager, too."""
+    machine = deployed.machine
+    reloads = "while :; do systemctl daemon-reload; sleep 0.2; done"
+    with machine.spawn("sh", "-c", reloads) as loop:
+        for version in (1, 2, 3):
+            tree = {
+                "reloads.network": f"[Network]\nSubnet=10.98.{version}.0/24\n",
+                "reloads.container": container(
+                    "Network=reloads.network", f"Environment=V={version}"
+                ),
+            }
+            deployed.install(tree)
+            assert f"V={version}" in machine.run("podman", "exec", "systemd-reloads", "env").stdout
+        loop.kill()
+    assert json.loads(machine.run("leger", "status", "--json").stdout)["confirmed"] is True
+
+
+def test_a_tree_that_is_mounted_is_not_collected(deployed: Deployed) -> None:
+    """Trap 31: without it the container's mounts would turn empty."""
+    machine = deployed.machine
+    tree = {"mounted.container": container("Volume=./conf:/conf:ro"), "conf/a": "1\n"}
+    deployed.install(tree)
+    before = pid(machine, "systemd-mounted")
+    machine.push("keep: {generations: 1}\n", "/etc/leger/config.yaml")
+    store = ("sh", "-c", f"ls -d /var/lib/leger/store/{deployed.name}-*")
+    first = machine.run(*store).stdout.split()
+    for readme in ("one", "two", "three"):
+        deployed.install(tree | {"README": readme})
+    assert pid(machine, "systemd-mounted") == before
+    assert machine.run("podman", "exec", "systemd-mounted", "cat", "/conf/a").stdout == "1\n"
+    assert set(first) < set(machine.run(*store).stdout.split())
+    machine.run("systemctl", "restart", "mounted.service")
+    deployed.install(tree | {"README": "four"})
+    machine.run("rm", "/etc/leger/config.yaml")
+    assert not set(first) & set(machine.run(*store).stdout.split())
+
+
 def test_a_closed_terminal_does_not_stop_a_switch(deployed: Deployed) -> None:
     """Trap 18: what an ssh session started ends with it."""
     machine = deployed.machine

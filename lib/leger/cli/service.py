@@ -39,6 +39,7 @@ def run_inside(arguments: Sequence[str], *, user: bool) -> int:
     unit = new_name()
     command = [
         *transient(unit, environment),
+        "--property=OnFailure=leger-resume.service",  # killed in a switch, it goes on by itself
         *(["--user"] if user else []),
         f"--working-directory={Path.cwd()}",
         "--",
