@@ -34,7 +34,7 @@ def checkout(commit: git.Commit, folder: str, name: str, limits: Limits) -> dict
     files: dict[str, File] = {}
     total = 0
     for entry in commit.entries(folder):
-        reason = _refusal(entry)
+        reason = "is there twice in its folder" if entry.path in files else _refusal(entry)
         if reason:
             faults.append(Fault(name, reason, entry.path.encode(errors="replace").decode()))
             continue
@@ -172,17 +172,22 @@ def _is_git(part: str) -> bool:
 
 def _twins(name: str, paths: Iterable[str]) -> Iterator[Fault]:
     seen: dict[str, str] = {}
-    for path in sorted(paths):
+    for path in sorted({part for whole in paths for part in _with_folders(whole)}):
         twin = seen.setdefault(unicodedata.normalize("NFKC", path).casefold(), path)
         if twin != path:
             yield Fault(name, f"differs from {twin} only by case or by how a letter is coded", path)
 
 
 def _excluded(path: str, patterns: Sequence[str]) -> bool:
-    parts = path.split("/")
-    folders = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    candidates = (*_with_folders(path), path.rpartition("/")[2])
     return any(
         fnmatch.fnmatchcase(candidate, pattern.rstrip("/"))
         for pattern in patterns
-        for candidate in (*folders, parts[-1])
+        for candidate in candidates
     )
+
+
+def _with_folders(path: str) -> list[str]:
+    """The folders on the way to `path`, and itself."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]

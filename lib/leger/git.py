@@ -172,9 +172,12 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
     def _children(self, tree: bytes) -> list[tuple[bytes, int, str]]:
         self._in_time()
         data = bytes(self._repository.odb.stream(tree).read())
+        matches = list(_ENTRY.finditer(data))
+        if sum(len(match[0]) for match in matches) != len(data):
+            raise LegerError(f"commit {self._commit.hexsha[:12]}: tree {tree.hex()} is malformed")
         return [
             (match[3], int(match[1], 8), match[2].decode(errors="surrogateescape"))
-            for match in _ENTRY.finditer(data)
+            for match in matches
         ]
 
     def _in_time(self) -> None:

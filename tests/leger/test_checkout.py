@@ -53,16 +53,105 @@ def test_a_submodule_is_refused(scope, repository):
     ]
 
 
-def plant(repository, name: bytes, mode: bytes = b"100644") -> None:
-    """Commit a tree that Git's own commands would not make."""
-    repository.commit({"a": "1"})
-    blob = repository.git("rev-parse", "HEAD:a")
-    entry = mode + b" " + name + b"\0" + bytes.fromhex(blob)
+def raw_tree(repository, *entries: tuple[bytes, bytes, str]) -> str:
+    """Write a tree of (mode, name, id) that Git's own commands would not make."""
     raw = repository.path / "raw"
-    raw.write_bytes(entry)
-    tree = repository.git("hash-object", "-t", "tree", "--literally", "-w", str(raw))
+    raw.write_bytes(
+        b"".join(mode + b" " + name + b"\0" + bytes.fromhex(id_) for mode, name, id_ in entries)
+    )
+    return repository.git("hash-object", "-t", "tree", "--literally", "-w", str(raw))
+
+
+def publish(repository, tree: str) -> None:
     commit = repository.git("commit-tree", tree, "-m", "planted")
     repository.git("update-ref", "refs/heads/main", commit)
+
+
+def plant(repository, name: bytes, mode: bytes = b"100644") -> None:
+    repository.commit({"a": "1"})
+    blob = repository.git("rev-parse", "HEAD:a")
+    publish(repository, raw_tree(repository, (mode, name, blob)))
+
+
+def test_two_files_of_one_name_in_one_folder_are_refused(scope, repository):
+    repository.commit({"a": "1", "b": "2"})
+    first, second = (repository.git("rev-parse", f"HEAD:{name}") for name in "ab")
+    publish(repository, raw_tree(repository, (b"100644", b"x", first), (b"100755", b"x", second)))
+    assert refused(scope, repository) == ["web: x: is there twice in its folder"]
+
+
+def test_a_tree_that_is_no_tree_is_refused(scope, repository):
+    repository.commit({"a": "1"})
+    blob = repository.git("rev-parse", "HEAD:a")
+    tree = raw_tree(repository, (b"0000100644", b"a", blob))
+    publish(repository, tree)
+    with pytest.raises(LegerError, match=f"tree {tree} is malformed"):
+        read(scope, repository)
+
+
+@pytest.mark.parametrize(
+    ("files", "path"),
+    [
+        ({"l": "-> /etc/passwd"}, "l"),
+        ({"l": "-> ../outside"}, "l"),
+        ({"a/l": "-> ../../outside"}, "a/l"),
+        ({"a/up": "-> ..", "a/l": "-> up/../x"}, "a/l"),
+        ({"a/b/up": "-> ../..", "l": "-> a/b/up/../x"}, "l"),
+        ({"l": "-> l"}, "l"),
+        ({"l": "-> m", "m": "-> l"}, "l"),
+    ],
+)
+def test_a_link_that_leaves_the_tree_is_refused_by_its_name(scope, repository, files, path):
+    repository.commit(files)
+    assert f"web: {path}: this link leaves the tree or never ends" in refused(scope, repository)
+
+
+def test_a_link_whose_target_is_no_path_is_refused(scope, repository):
+    repository.commit({"target": "a/" * 3000})
+    blob = repository.git("rev-parse", "HEAD:target")
+    publish(repository, raw_tree(repository, (b"120000", b"l", blob)))
+    assert refused(scope, repository) == ["web: l: this link leaves the tree or never ends"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("web.container", "Web.container"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("stra\u00dfe", "STRASSE"),
+        ("Web/a", "web/b"),
+        ("\uff41", "a"),
+    ],
+)
+def test_names_that_differ_only_by_case_or_coding_are_refused(scope, repository, first, second):
+    repository.commit({first: "1", second: "2"})
+    assert "only by case or by how a letter is coded" in refused(scope, repository)[0]
+
+
+def test_a_pointer_of_lfs_is_refused(scope, repository):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+    repository.commit({"big.bin": pointer})
+    assert refused(scope, repository) == [
+        "web: big.bin: is kept by Git LFS, which is not supported"
+    ]
+
+
+def test_everything_that_is_wrong_is_named_at_once(scope, repository):
+    repository.commit({"a": "1"})
+    blob = repository.git("rev-parse", "HEAD:a")
+    commit = repository.git("rev-parse", "HEAD")
+    publish(
+        repository,
+        raw_tree(
+            repository,
+            (b"120000", b"link", repository.git("rev-parse", "HEAD:a")),
+            (b"100644", b".git", blob),
+            (b"060000", b"disk", blob),
+            (b"160000", b"module", commit),
+        ),
+    )
+    found = refused(scope, repository)
+    assert [text.split(": ")[1] for text in found] == [".git", "disk", "module"]
 
 
 @pytest.mark.parametrize(
