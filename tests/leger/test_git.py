@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from leger import git, gitprogram
+from leger import fetching, git, gitprogram
 from leger import mirror as mirrors
 from leger.config import Limits
 from leger.deployment import Deployment
@@ -23,7 +23,7 @@ def web(repository, **settings):
     return Deployment("web", str(repository.path), **settings)
 
 
-def fetching(mirror, limits=Limits(), protocols=gitprogram.PROTOCOLS):  # noqa: B008
+def fetching_into(mirror, limits=Limits(), protocols=gitprogram.PROTOCOLS):  # noqa: B008
     return mirrors.Fetch(mirror, Remote(mirror.remote, limits, protocols))
 
 
@@ -143,10 +143,10 @@ def test_a_browsers_address_ends_its_branch_where_the_remote_says(scope, reposit
     repository.git("branch", "feat/x")
     item = Deployment("web", "https://host/o/r/tree/feat/x/web/conf")
     mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
-    assert fetching(mirror).commit(item) == first
+    assert fetching_into(mirror).commit(item) == first
     assert git.folder(scope, item) == "web/conf"
     pinned = replace(item, ref=repository.commit({"web/a": "2"}))
-    assert fetching(mirror).commit(pinned) == pinned.ref
+    assert fetching_into(mirror).commit(pinned) == pinned.ref
     assert git.folder(scope, pinned) == "web/conf"
 
 
@@ -154,7 +154,7 @@ def test_a_pinned_browsers_address_knows_its_folder_from_the_start(scope, reposi
     first = repository.commit({"web/a": "1"})
     item = Deployment("web", "https://host/o/r/tree/main/web", ref=first)
     mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
-    assert fetching(mirror).commit(item) == first
+    assert fetching_into(mirror).commit(item) == first
     assert git.folder(scope, item) == "web"
 
 
@@ -179,7 +179,7 @@ def test_other_protocols_are_refused_by_git_too(scope):
     item = Deployment("web", "https://host/r")
     for remote in ("http://127.0.0.1:1/r", "git://127.0.0.1/r", "ext::touch /tmp/x"):
         with pytest.raises(FetchError, match="not allowed"):
-            fetching(Mirror(remote, Mirror.of(scope, item).path)).commit(item)
+            fetching_into(Mirror(remote, Mirror.of(scope, item).path)).commit(item)
 
 
 def test_a_repository_that_is_too_large_costs_no_more_than_the_limit(scope, repository, soak):
@@ -236,7 +236,7 @@ def test_a_server_that_drips_is_left_at_the_time_limit_with_all_children(scope, 
     mirror = Mirror(dripping, Mirror.of(scope, item).path)
     started = time.monotonic()
     with pytest.raises(FetchError, match=r"not fetched within 1 s"):
-        fetching(mirror, Limits(fetch_seconds=1), ("http",)).commit(item)
+        fetching_into(mirror, Limits(fetch_seconds=1), ("http",)).commit(item)
     assert time.monotonic() - started < 20
     assert [line for line in commands() if dripping in line] == []
 
@@ -263,6 +263,88 @@ def test_two_fetches_at_once_wait_for_each_other(scope, repository):
     for thread in threads:
         thread.join()
     assert found == [commit] * 4
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Git's commands, as they are called from now on."""
+    log = tmp_path / "calls"
+    program = tmp_path / "bin/git"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$1" >>{log}\nexec /usr/bin/git "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    def since() -> list[str]:
+        found = log.read_text().split() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return found
+
+    return since
+
+
+@pytest.mark.parametrize("ref", ["", "main", "light", "heavy"])
+def test_nothing_new_costs_one_program_and_one_round_trip(scope, repository, calls, ref):
+    commit = repository.commit({"a": "1"})
+    repository.git("tag", "light")
+    repository.git("tag", "-a", "-m", "x", "heavy")
+    git.fetch(scope, web(repository, ref=ref))
+    calls()
+    assert git.fetch(scope, web(repository, ref=ref)) == commit
+    assert calls() == ["ls-remote"]
+
+
+def test_a_pinned_commit_that_is_here_costs_nothing(scope, repository, calls):
+    commit = repository.commit({"a": "1"})
+    git.fetch(scope, web(repository, ref=commit))
+    calls()
+    repository.path.rename(repository.path.with_name("away"))
+    assert git.fetch(scope, web(repository, ref=commit)) == commit
+    assert calls() == []
+
+
+def test_deployments_of_one_remote_share_the_round_trip_and_fail_alone(scope, repository, calls):
+    commit = repository.commit({"a": "1"})
+    repository.git("branch", "other")
+    items = [
+        Deployment("a", str(repository.path)),
+        Deployment("b", str(repository.path), ref="other"),
+        Deployment("c", str(repository.path), ref="gone"),
+        Deployment("d", str(repository.path), ref=commit),
+    ]
+    found = fetching.fetch_all(scope, items)
+    assert (found["a"], found["b"], found["d"]) == (commit, commit, commit)
+    assert "has no branch or tag 'gone'" in str(found["c"])
+    assert calls().count("ls-remote") == 1
+
+
+def test_many_packs_become_one_and_nothing_is_lost(scope, repository, monkeypatch):
+    monkeypatch.setattr(mirrors, "_PACKS", 3)
+    first = repository.commit({"a": "first"})
+    git.fetch(scope, web(repository))
+    rewritten(repository)
+    last = git.fetch(scope, web(repository), accept_rewind=True)
+    for number in range(5):
+        last = repository.commit({"a": str(number)})
+        git.fetch(scope, web(repository), accept_rewind=True)
+    mirror = Mirror.of(scope, web(repository))
+    assert len(list(mirror.path.glob("objects/pack/*.pack"))) <= 3
+    for commit in (first, last):
+        with git.Commit(mirror, commit) as source:
+            assert [entry.path for entry in source.entries("")] == ["a"]
+
+
+@pytest.mark.parametrize("form", ["commit", "tag"])
+def test_a_browsers_address_of_a_commit_or_a_tag_is_pinned_to_it(scope, repository, form):
+    first = repository.commit({"web/a": "1"})
+    repository.git("tag", "v/1")
+    repository.commit({"web/a": "2"})
+    tree = f"{first}/web" if form == "commit" else "v/1/web"
+    item = Deployment("web", f"https://host/o/r/tree/{tree}")
+    mirror = Mirror(str(repository.path), Mirror.of(scope, item).path)
+    assert fetching_into(mirror).commit(item) == first
+    assert git.folder(scope, item) == "web"
+    assert git.known(scope, item) == first
 
 
 def truncate(mirror: Path, pattern: str) -> None:
