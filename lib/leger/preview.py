@@ -70,7 +70,7 @@ def previews(scope: Scope, plan: Plan) -> Iterator[Preview]:
             )
 
 
-def reloaded(plan: Plan) -> tuple[str, ...]:
+def reread(plan: Plan) -> tuple[str, ...]:
     """The units whose text becomes another although they are not touched: a new tree's path."""
     if plan.old is None:
         return ()

@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from leger import git, preview
+from leger.changes import Changes
+from leger.cli import steps
 from leger.cli.colour import Colour, plain
+from leger.cli.plan import PAINTS
 from leger.generation import Generation
 from leger.git import Mirror
 from leger.model import Compiled, Move
@@ -118,3 +121,13 @@ def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_a_repository_says_moves_no_cursor() -> None:
     assert plain("a\x1b[2J\rb\u202e\tc") == "a\ufffd[2J\ufffdb\ufffd\tc"
+
+
+def test_each_verb_has_its_colour_and_its_place_in_json() -> None:
+    changes = Changes(
+        stop=("c", "d", "p"), restart=("a",), reload=("b",), start=("e", "p"), gone=("c",),
+        why=dict.fromkeys("abcdep", "so"),
+    )  # fmt: skip
+    listed = {verb: [row["unit"] for row in rows] for verb, rows in steps.raw(changes).items()}
+    assert listed == {"start": ["e"], "restart": ["a", "p"], "reload": ["b"], "stop": ["c", "d"]}
+    assert PAINTS.keys() == listed.keys()

@@ -17,6 +17,7 @@ from leger.preview import Difference, Preview
 from leger.switch import Host
 
 PENDING = 10
+PAINTS = {"start": "green", "restart": "yellow", "reload": "cyan", "stop": "red"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Seen:
     plan: Plan
     previews: tuple[Preview, ...]
     drifts: tuple[Drift, ...] = ()
-    reload: tuple[str, ...] = ()
+    reread: tuple[str, ...] = ()
 
     @property
     def is_pending(self) -> bool:
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         plan = planning.make(acting, wanted.wish)
         shown = tuple(preview.previews(scope, plan))
         drifts = mending.read_drift(acting, options.name)
-    seen = Seen(wanted, plan, shown, drifts, preview.reloaded(plan))
+    seen = Seen(wanted, plan, shown, drifts, preview.reread(plan))
     if options.json:
         output.document(raw(seen))
     else:
@@ -84,14 +85,15 @@ def tell(seen: Seen) -> None:
 
 def _tell_units(seen: Seen, colour: Colour) -> None:
     changes = seen.plan.changes
-    paints = {"start": "green", "restart": "yellow", "stop": "red"}
     for unit, reason in changes.why.items():
         verb = steps.verb(unit, changes)
-        output.result(f"{colour.paint(verb, paints[verb])} {unit}: {plain(reason)}")
-    if seen.reload:
-        names = ", ".join(seen.reload[:5])
-        more = f" and {len(seen.reload) - 5} more" if len(seen.reload) > 5 else ""
-        output.result(f"{colour.paint('reload', 'cyan')} {names}{more}: read anew, not restarted")
+        output.result(f"{colour.paint(verb, PAINTS[verb])} {unit}: {plain(reason)}")
+    if seen.reread:
+        names = ", ".join(seen.reread[:5])
+        more = f" and {len(seen.reread) - 5} more" if len(seen.reread) > 5 else ""
+        output.result(
+            f"{colour.paint('reread', 'cyan')} {names}{more}: another text for systemd, no restart"
+        )
     for drift in seen.drifts:
         what = drift.unit or drift.deployment
         lead = colour.paint("mend" if drift.is_mended else "drift", "yellow")
@@ -135,8 +137,7 @@ def raw(seen: Seen) -> dict[str, object]:
         "generation": plan.old.number if plan.old else 0,
         "pending": seen.is_pending,
         "deployments": [_raw_preview(item) for item in seen.previews],
-        "units": steps.raw(plan.changes)
-        | {"reload": [{"unit": name, "why": "read anew"} for name in seen.reload]},
+        "units": steps.raw(plan.changes) | {"reread": list(seen.reread)},
         "missing_secrets": [asdict(fault) for fault in plan.missing_secrets],
         "faults": [asdict(fault) for fault in plan.faults()],
         "warnings": [asdict(fault) for fault in plan.warnings]

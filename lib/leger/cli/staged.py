@@ -60,7 +60,7 @@ def _diff(options: argparse.Namespace) -> int:
         made = planning.make(acting, wish)
         shown = tuple(preview.previews(scope, made))
     nothing = Intent(Outlook({}, {}, {}, {}), wish)
-    seen = plan.Seen(nothing, made, shown, reload=preview.reloaded(made))
+    seen = plan.Seen(nothing, made, shown, reread=preview.reread(made))
     if options.json:
         output.document(plan.raw(seen))
     else:
