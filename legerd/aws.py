@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from legerd import crypto
@@ -21,10 +21,15 @@ _MAX_BYTES = 4 << 30
 def kms_key(arn: str) -> Kek:
     """The KEK that AWS KMS keeps under `arn`; it seals as setec does.
 
-    Its calls raise KeyUnavailable if KMS refuses or does not answer.
+    Credentials are read now, by whoever calls this. Raises KeyUnavailable, as its calls do if KMS
+    refuses or does not answer.
     """
+    parts = arn.split(":")
+    region = parts[3] if len(parts) > 5 and parts[2] == "kms" else None
+    with _explained(arn):
+        client = _client("kms", region)
     name = crypto.derive(arn.encode(), "legerd/1 id of a key in AWS KMS", length=8)
-    return Kek(name, _Kms(arn))
+    return Kek(name, _Kms(arn, client))
 
 
 @dataclass(frozen=True)
@@ -32,40 +37,23 @@ class _Kms:
     """legerd.keys.Cipher by KMS: Encrypt and Decrypt, as Tink calls them."""
 
     arn: str
+    client: Any = field(repr=False)
 
     def seal(self, data: bytes, associated: bytes) -> bytes:
         """See Cipher; `data` has 4 KiB at most."""
-        with self._explained():
-            answer = self._client().encrypt(
+        with _explained(self.arn):
+            answer = self.client.encrypt(
                 KeyId=self.arn, Plaintext=data, EncryptionContext=_context(associated)
             )
         return bytes(answer["CiphertextBlob"])
 
     def unseal(self, box: bytes, associated: bytes) -> bytes:
         """See Cipher."""
-        with self._explained():
-            answer = self._client().decrypt(
+        with _explained(self.arn):
+            answer = self.client.decrypt(
                 KeyId=self.arn, CiphertextBlob=box, EncryptionContext=_context(associated)
             )
         return bytes(answer["Plaintext"])
-
-    def _client(self) -> Any:
-        parts = self.arn.split(":")
-        region = parts[3] if len(parts) > 5 and parts[2] == "kms" else None
-        return _client("kms", region)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        with _boto_errors() as failed:
-            yield
-        if failed.code in ("InvalidCiphertextException", "IncorrectKeyException"):
-            raise crypto.ForgeryError(failed.code)
-        if failed.said:
-            raise KeyUnavailable(
-                f"AWS KMS: {self.arn}: {failed.said}",
-                hint="aws sts get-caller-identity says who asks; it needs kms:Encrypt and "
-                "kms:Decrypt for this key",
-            )
 
 
 class Bucket:
@@ -116,6 +104,21 @@ class Bucket:
                 f"{self.address}: {failed.said}",
                 hint="aws s3 ls says whether it can be reached, and as whom",
             )
+
+
+@contextlib.contextmanager
+def _explained(arn: str) -> Iterator[None]:
+    """What KMS refuses becomes KeyUnavailable, what it does not know crypto.ForgeryError."""
+    with _boto_errors() as failed:
+        yield
+    if failed.code in ("InvalidCiphertextException", "IncorrectKeyException"):
+        raise crypto.ForgeryError(failed.code)
+    if failed.said:
+        raise KeyUnavailable(
+            f"AWS KMS: {arn}: {failed.said}",
+            hint="aws sts get-caller-identity says who asks; it needs kms:Encrypt and "
+            "kms:Decrypt for this key",
+        )
 
 
 def _context(associated: bytes) -> dict[str, str]:

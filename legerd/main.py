@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: Options) -> None:
     """Open the vault, answer until SIGTERM, drain."""
+    _mind_dev(options)
     os.umask(0o077)
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     log.quiet_logs()
@@ -81,6 +82,18 @@ def _serve(options: Options) -> None:
     audit.close()
 
 
+def _mind_dev(options: Options) -> None:
+    """Say loudly what --dev is; the service, which has a key of its own, does not take it."""
+    if not options.dev:
+        return
+    if "CREDENTIALS_DIRECTORY" in os.environ:
+        raise UsageError(
+            "--dev is for tests by hand, not for the service",
+            hint="take it out of LEGERD_OPTIONS in /etc/default/legerd",
+        )
+    log.warning("--dev: for tests only, never for real secrets")
+
+
 def _wait(audit: AuditLog, listeners: Callable[[], list[server.Listener]]) -> None:
     """Return when asked to end; on SIGHUP the audit log has been renamed by somebody.
 
@@ -100,7 +113,6 @@ def _wait(audit: AuditLog, listeners: Callable[[], list[server.Listener]]) -> No
 def _sockets(options: Options) -> list[socket.socket]:
     """The sockets to serve: systemd's, or one on a loopback address for tests."""
     if options.listen:
-        log.warning("--dev: for tests only, never for real secrets")
         family = socket.AF_INET6 if ":" in options.listen[0] else socket.AF_INET
         listening = socket.create_server(options.listen, family=family, backlog=1024)
         log.note(f"listening on port {listening.getsockname()[1]}")

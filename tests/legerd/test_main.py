@@ -256,3 +256,15 @@ def test_every_answer_comes_after_a_covering_sync(tmp_path: Path) -> None:
             written.add(Path(path).name)
     assert written == {"audit.log", "secrets.db-wal", "sequence"}
     assert answers == 15
+
+
+def test_dev_is_loud_and_no_option_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with unix_daemon(tmp_path) as legerd:
+        assert "--dev: for tests only" in legerd.log()
+        assert legerd.stop() == 0
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with start(tmp_path, [], "--dev", "--listen", "127.0.0.1:0") as process:
+        assert process.wait(20) == 2
+    assert "--dev is for tests by hand" in (tmp_path / "log").read_text()

@@ -15,13 +15,14 @@ SAMPLE = 4
 
 pytestmark = pytest.mark.machine
 
+ROOT, USERS = "/run/legerd/root.sock", "/run/legerd/users.sock"
 WRITER = r"""
 import base64, http.client, json, socket, sys
-who, start = sys.argv[1], int(sys.argv[2])
+who, start, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 class Connection(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect("/run/legerd/root.sock")
+        self.sock.connect(path)
 connection = Connection("localhost")
 headers = {"Content-Type": "application/json", "Sec-X-Tailscale-No-Browsers": "setec"}
 def call(method, **body):
@@ -31,25 +32,30 @@ def call(method, **body):
 for number in range(start, start + 100000):
     name = f"cut/{who}/{number}"
     value = base64.b64encode(f"value of {name}".encode()).decode()
-    for method, body in (("put", {"Name": name, "Value": value}), ("get", {"Name": name})):
+    put, named = {"Name": name, "Value": value}, {"Name": name}
+    for method, body in (("put", put), ("get", named), ("info", named), ("list", {})):
         status, _ = call(method, **body)
-        if status == 200:
-            sys.stdout.write(f"{method} {name}\n")
-            sys.stdout.flush()
+        sys.stdout.write(f"{method} {name if body else '-'} {status}\n")
+        sys.stdout.flush()
 """
 
 CHECKER = r"""
-import json, sys, base64
-exec(open("/root/writer.py").read().split("for number in")[0])
+import base64, collections, json, sys
+exec(open("/srv/writer.py").read().split("for number in")[0])
 wanted = sys.stdin.read().split("\n")
-audit = set()
+audit = collections.Counter()
 for line in open("/var/lib/legerd/audit.log"):
     entry = json.loads(line)
-    audit.add((entry["action"], entry.get("secret", "")))
+    action = entry["action"] if "secret" in entry else "list"
+    audit[action, entry.get("secret", "-"), entry["authorized"]] += 1
 for line in filter(None, wanted):
-    method, name = line.split(" ")
-    if (method, name) not in audit:
+    method, name, status = line.split(" ")
+    place = method, name, status == "200"
+    audit[place] -= 1
+    if audit[place] < 0:
         print("no audit line:", line)
+    if method != "put" or status != "200":
+        continue
     status, body = call("get", Name=name)
     value = base64.b64decode(json.loads(body)["Value"]).decode() if status == 200 else ""
     if value != f"value of {name}":
@@ -61,7 +67,7 @@ for line in filter(None, wanted):
 def test_what_legerd_acknowledged_survives_a_cut(
     leger_machine: Machine, rng: random.Random, soak: bool
 ) -> None:
-    leger_machine.push(WRITER, "/root/writer.py")
+    leger_machine.push(WRITER, "/srv/writer.py")
     leger_machine.push(CHECKER, "/root/checker.py")
     leger_machine.sync()
     for series in range(POINTS if soak else SAMPLE):
@@ -69,21 +75,23 @@ def test_what_legerd_acknowledged_survives_a_cut(
         assert notes, "no call was acknowledged before the cut"
         leger_machine.start()
         checked = leger_machine.run(
-            "python3", "/root/checker.py", "x", "0", input="\n".join(notes), timeout=300
+            "python3", "/root/checker.py", "x", "0", ROOT, input="\n".join(notes), timeout=300
         )
         assert checked.stdout == ""
 
 
 def _write_until_cut(machine: Machine, series: int, seconds: float) -> list[str]:
-    """Four clients write until the power goes; what they were told, as the host noted it."""
+    """Eight clients write until the power goes, a ninth may not; what the host noted of it."""
     notes: list[str] = []
     with contextlib.ExitStack() as stack:
         clients = [
             stack.enter_context(
-                machine.spawn("python3", "/root/writer.py", f"{series}-{client}", "0")
+                machine.spawn("python3", "/srv/writer.py", f"{series}-{client}", "0", ROOT)
             )
-            for client in range(4)
+            for client in range(8)
         ]
+        denied = ("runuser", "-u", "nobody", "--", "python3", "/srv/writer.py")
+        clients.append(stack.enter_context(machine.spawn(*denied, f"{series}-no", "0", USERS)))
         readers = [threading.Thread(target=_note, args=(one.stdout, notes)) for one in clients]
         for reader in readers:
             reader.start()
