@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -357,7 +358,7 @@ def _vault(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
     if number != FORMAT:
         raise StoreCorrupt(f"format {number} is not known", hint="use the newer legerd")
     schema = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
-    if sorted(schema) != sorted((statement,) for statement in _SCHEMA):
+    if Counter(schema) != Counter((statement,) for statement in _SCHEMA):
         raise StoreCorrupt("the tables are not those of a vault")
     rows = connection.execute("SELECT id, database, head FROM vault").fetchall()
     if len(rows) != 1:

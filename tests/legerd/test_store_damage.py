@@ -234,6 +234,13 @@ def test_another_schema_or_another_form_of_rows_is_refused(folder: Path, stateme
     assert not same_or_refused(folder, content, told)
 
 
+def test_a_schema_of_another_type_is_refused(folder: Path):
+    _, _, told = made(folder)
+    writable = ("PRAGMA writable_schema = ON", ())
+    blob = ("UPDATE sqlite_schema SET sql = CAST(sql AS BLOB) WHERE name = 'record'", ())
+    assert not same_or_refused(folder, edit(folder, writable, blob), told)
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"SQLite format 3\0", b'{"Version":1}'])
 def test_what_is_no_database_is_refused(folder: Path, content: bytes):
     _, clean, told = made(folder)
