@@ -209,7 +209,7 @@ def _sums(manifest: Mapping[str, object], files: Mapping[str, bytes]) -> dict[st
 def _members(data: bytes) -> dict[str, bytes]:
     """The files of the archive by name; only regular ones with the names that we give."""
     found = {}
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isreg() else None
             if file is None or member.name not in (_MANIFEST, _DATABASE, _SEQUENCE):

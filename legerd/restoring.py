@@ -54,6 +54,7 @@ def restore(
                     f"{state}: there is a vault already", hint="--replace puts it aside"
                 )
             stage = _staged(backup, state)
+            held.callback(shutil.rmtree, stage, ignore_errors=True)
             known = kek is not None and Vault.sealed_with(stage, kek)
         if not known:
             keygen.seal_vault(ask(), keys, stage)
@@ -96,7 +97,6 @@ def _put_in_place(stage: Path, state: Path) -> None:
     for name in (SEQUENCE, DATABASE):
         (stage / name).replace(state / name)
     disk.sync_folder(state)
-    shutil.rmtree(stage)
 
 
 def _keep_old_key(keys: Path, aside: Path | None) -> None:

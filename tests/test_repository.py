@@ -17,7 +17,7 @@ MAX_LINES = 400
 GENERATOR_MAY = {"os", "sys", "json", "_json", "time", "_signal", "_blake2", "leger_generator"}
 ONE_IMPORTER = {
     "lib/leger": ("pystemd", "requests", "git", "yaml", "jinja2", "podman"),
-    "legerd": ("cryptography", "bottle", "waitress"),
+    "legerd": ("cryptography", "bottle", "waitress", "boto3"),
 }
 WHERE_TO_SAY_NO = Path("tests/test_repository.py")
 

@@ -241,3 +241,16 @@ def calls(folder: Path, tmp_path: Path, data_key: bool) -> list[tuple[str, int]]
     names = re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE)
     counts = Counter(names)
     return [(name, number) for name in counts for number in range(1, counts[name] + 1)]
+
+
+def test_a_number_of_before_that_lies_beside_it_is_not_taken(folder: Path, store: Store):
+    old = (folder / "sequence").read_bytes()
+    store.renew(data_key=True)
+    store.put("a", b"later", "me")
+    told = answers(store)
+    store.close()
+    (folder / "sequence.new").write_bytes(old)
+    store = Store.open(folder, KEK)
+    assert answers(store) == told
+    assert opens_in(folder) == []
+    store.close()
