@@ -196,14 +196,16 @@ def _of(unit: Unit, name: str, kind: Kind, message: str, repair: Repair) -> Drif
 
 def _units(seen: Seen, *, user: bool) -> Iterator[Drift]:
     units, states, down = seen.units, seen.states, []
+    manager = "systemctl --user" if user else "systemctl"
     for name, unit in units.items():
         state = states.get(name, State())
         if state.load == "not-found":
             yield _of(unit, name, Kind.NOT_LOADED, "not loaded", Repair.EMIT)
         elif state.load in ("bad-setting", "error"):
-            message = f"systemd refuses it ({state.load}); systemctl status {name} says why"
-            yield _of(unit, name, Kind.REFUSED, message, Repair.NOTHING)
-        elif state.load == "loaded" and _is_down(unit, state, units):
+            message = f"systemd refuses it ({state.load})"
+            found = _of(unit, name, Kind.REFUSED, message, Repair.NOTHING)
+            yield replace(found, mend=f"{manager} status {name}")
+        elif state.load == "loaded" and (state.active == "failed" or _rests(name, seen)):
             down.append(name)
     for name, ending in properties.endings(down, user=user).items():
         removed = ""
@@ -211,14 +213,27 @@ def _units(seen: Seen, *, user: bool) -> Iterator[Drift]:
             removed = journal.removed_by(name, _resource(units[name], name), user=user)
         told = _down(states[name], units[name], ending, removed)
         if told:
-            yield _of(units[name], name, *told)
+            found = _of(units[name], name, *told)
+            is_job = told[0] is Kind.FAILED and not _is_wanted(units[name], units)
+            yield (
+                replace(found, repair=Repair.NOTHING, mend=f"leger why {name}") if is_job else found
+            )
 
 
-def _is_down(unit: Unit, state: State, units: Mapping[str, Unit]) -> bool:
-    """Whether it failed, or does not run although a boot starts it, with its pod perhaps."""
+def _rests(name: str, seen: Seen) -> bool:
+    """Whether a unit does not run although a boot starts it."""
+    is_idle = seen.states[name].active == "inactive"
+    return (
+        is_idle
+        and seen.units[name].kind not in changes.HELPERS
+        and _is_wanted(seen.units[name], seen.units)
+    )
+
+
+def _is_wanted(unit: Unit, units: Mapping[str, Unit]) -> bool:
+    """Whether a boot starts it, perhaps with its pod or for who uses it; else it is a job."""
     pod = units.get(unit.pod)
-    wanted = unit.wanted or (pod is not None and pod.wanted)
-    return state.active == "failed" or (state.active == "inactive" and wanted)
+    return unit.wanted or unit.kind in changes.HELPERS or (pod is not None and pod.wanted)
 
 
 def _down(

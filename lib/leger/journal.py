@@ -25,6 +25,25 @@ def reason(unit: str, *, user: bool) -> str:
     return found[-1] if found else ""
 
 
+def generator() -> list[str]:
+    """The generator's last words in this boot, where it left no note."""
+    found = _entries(["-n", "5", "SYSLOG_IDENTIFIER=leger-generator"])
+    return [str(entry.get("MESSAGE", "")) for entry in found]
+
+
+def loading(unit: str, *, user: bool) -> list[str]:
+    """What the manager did not like about the unit's text when it read it last."""
+    where = f"USER_UNIT={unit}" if user else f"UNIT={unit}"
+    found = _entries(["-n", "20", "_COMM=systemd", where])
+    told = [str(one["MESSAGE"]) for one in found if _is_about_text(one, unit)]
+    return list(dict.fromkeys(told))
+
+
+def _is_about_text(entry: Mapping[str, Any], unit: str) -> bool:
+    message = str(entry.get("MESSAGE", ""))
+    return "CONFIG_LINE" in entry or (message.startswith(f"{unit}: ") and "efus" in message)
+
+
 def stopped(invocations: Mapping[str, str], *, user: bool) -> set[str]:
     """The units, given with the id of their last run, that somebody or something had stopped.
 
@@ -69,5 +88,5 @@ def _error(entry: Mapping[str, Any]) -> str:
     if not isinstance(message, str):
         return ""
     if entry.get("_COMM") == "secrets-hook":
-        return message
+        return message.removeprefix("leger: error: ")
     return message.removeprefix("Error: ") if message.startswith("Error: ") else ""

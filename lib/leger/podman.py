@@ -148,11 +148,36 @@ def missing(kind: str, wanted: Mapping[str, str], *, thorough: bool) -> list[str
 
 def _kept(kind: str, name: str) -> Path:
     """Where podman keeps a network or a volume, unless it is configured otherwise."""
-    root = os.getuid() == 0
-    storage = Path("/var/lib" if root else Path.home() / ".local/share") / "containers/storage"
     if kind == "volume":
-        return storage / "volumes" / name
-    return (Path("/etc/containers") if root else storage) / "networks" / f"{name}.json"
+        return _storage() / "volumes" / name
+    folder = Path("/etc/containers") if os.getuid() == 0 else _storage()
+    return folder / "networks" / f"{name}.json"
+
+
+def _storage() -> Path:
+    """Where podman keeps all, unless it is configured otherwise."""
+    base = Path("/var/lib") if os.getuid() == 0 else Path.home() / ".local/share"
+    return base / "containers/storage"
+
+
+def broken_secrets() -> str:
+    """Why podman cannot read its secrets; "" if it can.
+
+    It lists a secret whose value is lost as if nothing was wrong, so the files are looked at too.
+    """
+    done = processes.run(["podman", "secret", "ls", "--noheading"], timeout=60)
+    if done.code != 0:
+        return done.message
+    folder = _storage() / "secrets"
+    try:
+        known = json.loads((folder / "secrets.json").read_bytes())["secrets"]
+        values = json.loads((folder / "filedriver/secretsdata.json").read_bytes())
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{folder}: {error}"
+    lost = [one["name"] for key, one in known.items() if key not in values]
+    return f"the values of {', '.join(sorted(lost))} are lost" if lost else ""
 
 
 def own_secrets(names: Iterable[str]) -> list[str]:

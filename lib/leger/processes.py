@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from leger.errors import LegerError
 
@@ -170,3 +170,11 @@ def _next(chunks: Iterator[bytes]) -> memoryview:
 
 def _stalled(program: str, seconds: float) -> TimedOutError:
     return TimedOutError(f"{program}: nothing moved for {seconds:g} s, killed")
+
+
+def become(command: Sequence[str]) -> NoReturn:
+    """Go on as `command`, with this terminal; LegerError when it cannot be started."""
+    try:
+        os.execvp(command[0], list(command))  # noqa: S606 - that is what it is for
+    except OSError as error:
+        raise LegerError(f"{command[0]}: cannot be run: {error.strerror}") from error

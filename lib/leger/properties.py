@@ -75,6 +75,8 @@ class Ending:
     @property
     def reason(self) -> str:
         """How it ended, in words."""
+        if self.result == "exit-code" and self.status == "0":
+            return "a command that runs before or after it failed"
         if self.result in _WITH_STATUS:
             return f"{_WITH_STATUS[self.result]} {self.status}"
         return _RESULTS.get(self.result, self.result)

@@ -37,6 +37,10 @@ class DeploymentStatus:
     source: str
     units: tuple[UnitStatus, ...]
 
+    def raw(self) -> dict[str, object]:
+        """As JSON takes it."""
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class Status:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from leger.cli import backups
+from leger.cli import backups, looking
 from leger.cli.table import JSON as _JSON
 from leger.cli.table import NAME as _NAME
 from leger.cli.table import YES as _YES
@@ -296,6 +296,7 @@ COMMANDS = (
         (_SECRET, _VERSION, _TOKEN, _YES, _SERVER, _JSON),
     ),
     *backups.COMMANDS,
+    *looking.COMMANDS,
     Command(("settle",), "what leger-settle.service runs late in the boot", "settle"),
 )
 _GROUPS = {
@@ -303,6 +304,7 @@ _GROUPS = {
     "staged": "deployments that wait",
     "backup": "what containers wrote: saved and put back",
     "secrets": "secrets in legerd",
+    "service": "the units of a deployment",
 }
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from leger.cli import host, output
+
+if TYPE_CHECKING:
+    from leger.status import DeploymentStatus
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,11 +26,16 @@ def run(options: argparse.Namespace) -> int:
         output.result(f"generation {found.generation}{confirmed}")
     for deployment in found.deployments:
         output.result("")
-        output.result(f"{deployment.name}  {deployment.commit[:12]}  {deployment.source}")
-        output.table(
-            [("  " + unit.name, unit.active, unit.sub, unit.note) for unit in deployment.units]
-            or [("  no units", "", "", "")]
-        )
+        tell(deployment)
     for problem in found.problems:
         output.progress(f"leger: warning: {problem}")
     return 0
+
+
+def tell(deployment: DeploymentStatus) -> None:
+    """Print one deployment with its units."""
+    output.result(f"{deployment.name}  {deployment.commit[:12]}  {deployment.source}")
+    output.table(
+        [("  " + unit.name, unit.active, unit.sub, unit.note) for unit in deployment.units]
+        or [("  no units", "", "", "")]
+    )
