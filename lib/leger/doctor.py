@@ -128,8 +128,7 @@ def modes(patient: Patient) -> Iterator[Line]:
     """Nobody else can write what decides what runs, nor read what is private."""
     scope = patient.scope
     public = (scope.etc, scope.deployments, scope.config, scope.units, scope.state)
-    public += (scope.store, scope.data)
-    found = [line for path in public if (line := _mode(path, 0o022))]
+    found = [line for path in (*public, scope.store, scope.data) if (line := _mode(path, 0o022))]
     private = (*(scope.state / name for name in _PRIVATE), scope.current, scope.switch)
     found += [line for path in private if (line := _mode(path, 0o077))]
     yield from _all_or(found, "files and folders have their owner and mode")

@@ -209,12 +209,12 @@ def _units(seen: Seen, *, user: bool) -> Iterator[Drift]:
             down.append(name)
     for name, ending in properties.endings(down, user=user).items():
         removed = ""
-        if states[name].active == "inactive" and ending.by_itself:
+        if ending.by_itself:
             removed = journal.removed_by(name, _resource(units[name], name), user=user)
         told = _down(states[name], units[name], ending, removed)
         if told:
             found = _of(units[name], name, *told)
-            is_job = told[0] is Kind.FAILED and not _is_wanted(units[name], units)
+            is_job = told[2] is Repair.START and not _is_wanted(units[name], units)
             yield (
                 replace(found, repair=Repair.NOTHING, mend=f"leger why {name}") if is_job else found
             )
@@ -242,10 +242,10 @@ def _down(
     """What it means that a unit does not run; None if that is as it should be."""
     if ending.stopped:
         return Kind.STOPPED, "stopped by hand", Repair.ASKED
-    if state.active == "failed":
-        return Kind.FAILED, f"failed: {ending.reason}", Repair.START
     if removed:
         return Kind.REMOVED, f"its container was ended by {removed}", Repair.START
+    if state.active == "failed":
+        return Kind.FAILED, f"failed: {ending.reason}", Repair.START
     if not ending.started and not ending.skipped:
         return Kind.NOT_STARTED, "not started since the boot", Repair.START
     if ending.by_itself and not unit.oneshot:

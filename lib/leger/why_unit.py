@@ -88,7 +88,7 @@ def findings(case: Case) -> Iterator[Finding]:
     """All causes, what lies deepest first."""
     drifts = _drifts(case)
     found = [
-        *_files(drifts),
+        *_files(case, drifts),
         *_generator(case),
         *_text(case),
         *_needs(case),
@@ -109,14 +109,14 @@ def _drifts(case: Case) -> list[drift.Drift]:
     return [one for one in found if one.unit in ("", case.name)]
 
 
-def _files(drifts: list[drift.Drift]) -> Iterator[Finding]:
+def _files(case: Case, drifts: list[drift.Drift]) -> Iterator[Finding]:
     """What is not in place: units.json, the generator's output, the tree; masks and overrides."""
     later = (Kind.REFUSED, Kind.FAILED, Kind.STOPPED, Kind.ENDED, Kind.NOT_STARTED)
     for one in drifts:
         if one.kind in (Kind.UNITS_FILE, Kind.EMITTED) or (one.unit and one.kind not in later):
             yield Finding(one.message, one.mend)
     for one in drifts:
-        if one.kind is Kind.TREE:
+        if one.kind is Kind.TREE and {case.name, case.unit.name} & set(one.units):
             yield Finding(f"{one.message}: it is restarted when that is mended", one.mend)
 
 

@@ -153,6 +153,7 @@ def test_a_secret_that_was_rotated_will_restart_the_unit(causes: Machine) -> Non
 
 
 def test_a_commit_that_is_fetched_and_not_applied_is_told(causes: Machine) -> None:
+    causes.run("leger", "secrets", "set", "causes/token", "-", input="t")
     changed = quadlet(f"{RUNNING}Label=new=1\nEnvironmentFile=./good.env\n", wanted=True)
     commit(causes, TREE | {"good.container": changed, "late.container": quadlet()}, REPOSITORY)
     causes.run("leger", "plan", check=False, timeout=180)
