@@ -210,7 +210,8 @@ def secrets(patient: Patient) -> Iterator[Line]:
 def daemon(patient: Patient) -> Iterator[Line]:
     """legerd answers, and there is a recovery key."""
     client = Client()
-    if not patient.bound and not client.path.exists():
+    own = client.server.path
+    if not patient.bound and own and not Path(own).exists():
         yield Line(True, "no unit needs a secret, and legerd is not set up")
         return
     try:
@@ -222,9 +223,9 @@ def daemon(patient: Patient) -> Iterator[Line]:
         yield Line(patient.user, str(error), error.hint)
     else:
         yield Line(True, "legerd answers")
-    if not patient.user and client.recovery_key() == "":
-        text = "legerd has no recovery key: without this host's key all secrets are lost"
-        yield Line(False, text, "legerd recovery-key, and keep it elsewhere")
+    vault = None if patient.user else client.vault()
+    for problem in vault.problems() if vault else ():
+        yield Line(False, problem)
 
 
 def policy(patient: Patient) -> Iterator[Line]:

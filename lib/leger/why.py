@@ -64,7 +64,7 @@ def explain(scope: Scope, name: str) -> Answer:
 
 def _units(current: Generation, manager: Manager) -> dict[str, Unit]:
     """All units of the generation that one can ask about, templates too."""
-    loaded = manager.loaded()
+    loaded = manager.present()
     units = [u for built in current.compiled.deployments.values() for u in built.units.values()]
     named = {name: unit for unit in units for name in changes.names(unit, loaded)}
     return {unit.name: unit for unit in units} | named
