@@ -33,6 +33,9 @@ class Output:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
+_NOT_RUN = (126, 127)  # a shell's words for a program that is not there or cannot be run
+
+
 def installed() -> Path:
     """The host's quadlet generator. Raises LegerError where podman is not installed."""
     for path in INSTALLED:
@@ -65,6 +68,10 @@ def run(
             done = processes.run(command, timeout=timeout, environment=_environment(folders))
         except processes.TimedOutError as error:
             raise QuadletError(str(error), hint="a quadlet may make it loop") from error
+        if done.code in _NOT_RUN:
+            raise QuadletError(
+                f"{binary}: does not run: {done.message}", hint="is it of this host?"
+            )
         units, links = _read(Path(target))
         return Output(units, links, tuple(_messages(done)), _sources(units))
 

@@ -184,7 +184,7 @@ def _settle(folder: Path) -> None:
     folders = [Path(parent) for parent, _, _ in os.walk(folder)]
     for path in folders:
         path.chmod(0o755)
-    if len(files) > _MANY:
+    if len(files) > _MANY and shutil.which("sync"):
         done = processes.run(["sync", "--file-system", str(folder)], timeout=600)
         if done.code != 0:
             raise LegerError(f"{folder}: cannot be made durable: {done.message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -158,6 +159,51 @@ def test_validate_says_what_and_where(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert b"leger: error: web.container:3: " in done.stderr
     assert leger("validate", str(tmp_path / "missing")).returncode == 2
+
+
+CI = {"PATH": "/nowhere"}
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_validate_needs_neither_systemd_nor_podman(
+    tmp_path: Path, quadlet: Path, binary: bool
+) -> None:
+    """As in the CI of a repository: no program is found, not even `sync`."""
+    for number in range(40):
+        (tmp_path / f"c{number}.container.j2").write_text("[Container]\nImage={{ image }}\n")
+    with_binary = ["--quadlet", str(quadlet)] if binary else []
+    programs = {"PATH": "/usr/bin:/bin"} if binary else CI  # the quadlet of a test is a script
+    checked = ["validate", str(tmp_path), *with_binary]
+    assert leger(*checked, "--set", "image=x:1", env=programs).returncode == 0
+    undefined = leger(*checked, env=programs)
+    assert undefined.returncode == 4
+    assert b"c0.container.j2:2: " in undefined.stderr
+
+
+def test_validate_says_that_the_quadlet_it_was_given_does_not_run(tmp_path: Path) -> None:
+    (tmp_path / "a.container").write_text("[Container]\nImage=x\n")
+    script = tmp_path / "quadlet"
+    script.write_text("#!/bin/sh\nexec /no/such/program\n")
+    script.chmod(0o755)
+    done = leger("validate", str(tmp_path), "--quadlet", str(script))
+    assert done.returncode == 1
+    assert b"quadlet: does not run: " in done.stderr
+
+
+def test_validate_speaks_as_editors_and_forges_take_it(tmp_path: Path) -> None:
+    (tmp_path / "a.container").write_text("[Container]\nImage=x\nSecret=a,taget=b\n")
+    place = f"{tmp_path}/a.container"
+    told = {
+        form: leger("validate", str(tmp_path), "--format", form, env=CI)
+        for form in ("gcc", "github", "gitlab")
+    }
+    assert {done.returncode for done in told.values()} == {4}
+    first = f"{place}:3: error: Secret= has no option 'taget'"
+    assert told["gcc"].stdout.decode().startswith(first)
+    assert f"::error file={place},line=3::Secret= has no".encode() in told["github"].stdout
+    issue = json.loads(told["gitlab"].stdout)[0]
+    assert issue["location"] == {"path": place, "lines": {"begin": 3}}
+    assert issue["severity"] == "major"
 
 
 def test_validate_as_json(tmp_path: Path) -> None:

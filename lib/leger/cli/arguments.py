@@ -54,6 +54,14 @@ _STRICT = _argument(
 )
 _STAGE = _argument("--stage", action="store_true", help="fetch, check and let it wait")
 
+_SET = _argument(
+    "--set",
+    action="append",
+    default=[],
+    metavar="KEY=VALUE",
+    help="a value for templates",
+)
+
 COMMANDS = (
     Command(
         ("deploy", "install"),
@@ -64,13 +72,7 @@ COMMANDS = (
             _argument("source", metavar="SOURCE", help="https, ssh, git@host:path or a path"),
             _argument("--ref", default="", help="branch, tag or commit (default: the remote's)"),
             _argument("--path", default="", help="the folder in the repository"),
-            _argument(
-                "--set",
-                action="append",
-                default=[],
-                metavar="KEY=VALUE",
-                help="a value for templates",
-            ),
+            _SET,
             _argument(
                 "--bind-secret",
                 action="append",
@@ -186,6 +188,13 @@ COMMANDS = (
         (
             _argument("folder", metavar="DIR", help="the folder to check"),
             _argument("--quadlet", metavar="FILE", help="the quadlet generator to check with"),
+            _SET,
+            _argument(
+                "--format",
+                choices=("text", "gcc", "github", "gitlab"),
+                default="text",
+                help="how faults are told: as editors, GitHub or GitLab take them",
+            ),
             _argument(
                 "--host",
                 metavar="NAME",

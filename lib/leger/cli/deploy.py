@@ -11,9 +11,10 @@ from leger import deploying, generation, yamlfile
 from leger.applying import Outcome
 from leger.backup import what
 from leger.cli import host, output, service, steps
+from leger.cli.pairs import pairs
 from leger.deploying import Options
 from leger.deployment import Deployment, definitions, is_fleets, is_roots, load, load_all
-from leger.errors import ConfigError, LegerError, NotAuthorisedError, UsageError
+from leger.errors import LegerError, NotAuthorisedError, UsageError
 from leger.judge import InterruptedSwitchError
 from leger.scope import Scope
 from leger.switch import Host
@@ -135,8 +136,8 @@ def wanted(before: Deployment | None, scope: str, options: argparse.Namespace) -
         "source": source,
         "ref": options.ref or None,
         "path": options.path or None,
-        "values": _pairs(options.set, "--set"),
-        "secrets": _pairs(options.bind_secret, "--bind-secret"),
+        "values": pairs(options.set, "--set"),
+        "secrets": pairs(options.bind_secret, "--bind-secret"),
     }
     given = yamlfile.dump({key: value for key, value in raw.items() if value})
     described = Deployment.parse(
@@ -154,26 +155,6 @@ def _merged(before: Deployment, wanted: Deployment) -> Deployment:
         values={**before.values, **wanted.values},
         secrets={**before.secrets, **wanted.secrets},
     )
-
-
-def _pairs(given: Sequence[str], option: str) -> dict[str, yamlfile.Plain]:
-    """KEY=VALUE arguments; a value is read as YAML would read it."""
-    pairs: dict[str, yamlfile.Plain] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UsageError(f"{option} {text}: KEY=VALUE is expected")
-        pairs[key] = value if option != "--set" else _scalar(value)
-    return pairs
-
-
-def _scalar(text: str) -> yamlfile.Plain:
-    try:
-        node = yamlfile.parse(text.encode(), "--set")
-    except ConfigError:
-        return text
-    plain = node.plain()
-    return plain if isinstance(plain, (bool, int, float)) else text
 
 
 def _options(options: argparse.Namespace) -> Options:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leger.cli import output
+from leger.cli import formats, output
+from leger.cli.pairs import pairs
 from leger.errors import InvalidQuadletsError, UsageError
 from leger.model import Fault
 
@@ -34,9 +35,13 @@ def run(options: argparse.Namespace) -> int:
 def _folder(folder: Path, binary: Path | None, options: argparse.Namespace) -> int:
     from leger import validate
 
-    faults, warnings = validate.validate_folder(folder, binary)
+    values = pairs(options.set, "--set")
+    faults, warnings = validate.validate_folder(folder, binary, values)
     if options.json:
         output.document(_findings(faults, warnings))
+    elif options.format != "text":
+        for line in formats.told(options.format, folder, faults, warnings):
+            output.result(line)
     else:
         _tell(faults, warnings)
         if not faults:
