@@ -1,0 +1,2 @@
+#!/bin/sh
+exec podman exec recipe-db true
