@@ -21,7 +21,7 @@ def host(shared_machine: Machine) -> Machine:
     for name in RUNNING:
         machine.push(COLLECTIONS / name, f"/srv/{name}")
         machine.sh(
-            f"cd /srv/{name}; git init -q -b main; git config user.name a; git config user.email a@b\n"
+            f"cd /srv/{name}; git init -q; git config user.name a; git config user.email a@b\n"
             "git add -Af; git commit -qm all"
         )
         machine.run("leger", "deploy", "install", name, f"/srv/{name}", timeout=300)
