@@ -131,3 +131,23 @@ def test_a_bucket_that_is_not_there_is_said(account: Cloud) -> None:
     with pytest.raises(StoreUnavailable, match="s3://nobody-has-this") as caught:
         backup.store(made, "s3://nobody-has-this/x")
     assert "aws s3 ls" in caught.value.hint
+
+
+def test_a_vault_goes_to_s3_and_to_another_host(
+    account: Cloud, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arn, address = account.key(), f"s3://{account.bucket('vaults')}"
+    store = Store.open(tmp_path / "here", aws.kms_key(arn), create=True)
+    store.put("a", b"value", "me")
+    store.close()
+    here = ["--kms-key", arn, "--state-dir", str(tmp_path / "here")]
+    backup_there = ["backup", "--to", address, "--hostname", "web", *here]
+    assert main(backup_there) == 2
+    assert main([*backup_there, "--without-recovery-key"]) == 0
+    name = capfd.readouterr().out.strip()
+    assert name.startswith(f"{address}/web-")
+    (tmp_path / "there").mkdir(mode=0o700)
+    there = ["--kms-key", arn, "--state-dir", str(tmp_path / "there")]
+    assert main(["restore", name, *there]) == 0
+    assert "opened by the key that is here" in capfd.readouterr().err
+    assert main(["check", *there]) == 0
