@@ -47,7 +47,17 @@ def main() -> int:
         return retry()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        options = Options(sys.argv[1:], os.environ, os.getuid())
+        bring(Options(sys.argv[1:], os.environ, os.getuid()), began)
+    except Failure as failure:
+        for line in failure.args:
+            say("error", line)
+        return 1
+    return 0
+
+
+def bring(options: Options, began: float) -> None:
+    """Bring all secrets up to date; Failure says which cannot be, after it was noted."""
+    try:
         inspection = Inspection(options.secrets)
         from leger_hook.run import Hook  # 30 ms of imports, while podman works
 
@@ -57,14 +67,12 @@ def main() -> int:
         except StoreSetAside:
             hook.run(Inspection(options.secrets))
     except Failure as failure:
-        for line in failure.args:
-            say("error", line)
-        if isinstance(failure, NotReached) and not options.user and options.unit is None:
-            from leger_hook.waiting import note
+        from leger_hook import started, waiting
 
-            note()
-        return 1
-    return 0
+        started.note(options, {})
+        if isinstance(failure, NotReached) and not options.user and options.unit is None:
+            waiting.note()
+        raise
 
 
 def give_up(kind: type[BaseException], _: BaseException, trace: TracebackType | None) -> None:

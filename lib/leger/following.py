@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from leger import applying, staging, sync, telling
+from leger import applying, refreshing, staging, sync, telling
 from leger.applying import Outcome
+from leger.changes import Changes
 from leger.deployment import Target
 from leger.errors import LegerError
 from leger.judge import InterruptedSwitchError
@@ -19,13 +20,15 @@ from leger.sync import Look, Options, Todo
 class Report:
     """What sync did.
 
-    `staged` maps the deployments that were staged now to their commits, `failed` what went wrong
-    by deployment ("" is the switch as a whole).
+    `staged` maps the deployments that were staged now to their commits, `refreshed` are the units
+    that got another value of a secret, `failed` what went wrong by deployment or unit ("" is the
+    switch as a whole).
     """
 
     look: Look
     outcome: Outcome | None = None
     staged: Mapping[str, str] = field(default_factory=dict)
+    refreshed: Changes = field(default_factory=Changes)
     failed: Mapping[str, LegerError] = field(default_factory=dict)
 
 
@@ -59,8 +62,10 @@ def follow(host: Host, options: Options) -> Report:
                 staged[name] = target.commit
         except LegerError as error:
             failed[name] = error
+    refreshed = refreshing.bring(host, refreshing.due(host))
+    failed |= refreshed.failed
     telling.failed(host, "sync", failed)
-    return Report(look, outcome, staged, failed)
+    return Report(look, outcome, staged, refreshed.changes, failed)
 
 
 def _switch(host: Host, todo: Todo, options: Options) -> Outcome | None:

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leger import applying, deployed, disk, drift, generation, intent, judge, prepare
+from leger import applying, deployed, disk, drift, generation, intent, judge, prepare, refreshing
 from leger.applying import Outcome
+from leger.changes import Changes
 from leger.drift import Drift, Repair
 from leger.errors import LegerError
 from leger.generation import Generation
@@ -38,14 +39,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """What was done: `jobs` maps the units that were mended to (verb, reason), `failed` what went
-    wrong by deployment or unit.
+    """What was done: `jobs` maps the units that were mended to (verb, reason), `refreshed` are the
+    units that got another value of a secret, `failed` says what went wrong by deployment or unit.
     """
 
     intent: Intent
     outcome: Outcome
     jobs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     failed: Mapping[str, LegerError] = field(default_factory=dict)
+    refreshed: Changes = field(default_factory=Changes)
 
 
 def reconcile(host: Host, names: Collection[str], options: Options) -> Result:
@@ -66,7 +68,9 @@ def reconcile(host: Host, names: Collection[str], options: Options) -> Result:
     jobs = {name: job for name, job in jobs.items() if _is_due(host, name, job[0])}
     failed |= outcome.refused
     failed |= _run(host, jobs)
-    return Result(wanted, outcome, jobs, failed)
+    refreshed = refreshing.bring(host, refreshing.due(host, names))
+    failed |= refreshed.failed
+    return Result(wanted, outcome, jobs, failed, refreshed.changes)
 
 
 def read_drift(host: Host, names: Collection[str]) -> tuple[Drift, ...]:

@@ -180,13 +180,14 @@ def broken_secrets() -> str:
     return f"the values of {', '.join(sorted(lost))} are lost" if lost else ""
 
 
-def own_secrets(names: Iterable[str]) -> list[str]:
-    """Those Podman secrets among `names` that Leger made, by their label."""
-    wanted = set(names)
-    if not wanted:
+def own_secrets(names: Iterable[str] | None = None) -> list[str]:
+    """Those Podman secrets among `names`, or among all, that Leger made, by their label."""
+    wanted = None if names is None else set(names)
+    if wanted is not None and not wanted:
         return []
     done = processes.run(["podman", "secret", "ls", "--format", "{{.Name}}"], timeout=60)
-    present = sorted(wanted.intersection(done.stdout.decode(errors="replace").split()))
+    there = done.stdout.decode(errors="replace").split()
+    present = sorted(name for name in there if wanted is None or name in wanted)
     if not present:
         return []
     told = processes.run(["podman", "secret", "inspect", *present], timeout=60)

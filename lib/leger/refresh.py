@@ -1,4 +1,8 @@
-"""The Podman secrets of a running unit, brought up to date by its own hook, before it reloads."""
+"""The Podman secrets of a running unit, brought up to date by its own hook.
+
+That is done before it reloads; and to try, before anything is done because of them, since a secret
+that cannot be had (an empty one, say) is no reason to stop what runs.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,18 @@ from leger.secretrefs import expand
 _SECONDS = 60.0
 
 
-def secrets(scope: Scope, compiled: Compiled, units: Iterable[str]) -> dict[str, str]:
-    """Run the hook of each of `units`; why it could not, for those where that failed."""
+def secrets(
+    scope: Scope, compiled: Compiled, units: Iterable[str], *, trying: bool = False
+) -> dict[str, str]:
+    """Run the hook of each of `units`; why it could not, for those where that failed.
+
+    With `trying` the units have not got the values yet: what follows notes that.
+    """
     failed = {}
     for name in units:
-        reason = _run(scope, _words(compiled, name))
+        words = _words(compiled, name)
+        unit = "" if trying else name
+        reason = _run(scope, [f"--for={unit}", *words] if words else [])
         if reason:
             failed[name] = reason
     return failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from leger import adoption, podman
+from leger import adoption, podman, rotation
 from leger.backup import kept, what
 from leger.model import Built, Compiled, Unit
 from leger.scope import Scope
@@ -15,6 +15,12 @@ from leger.unitfile import UnitFile
 def unbound(old: Compiled, new: Compiled) -> tuple[str, ...]:
     """The Podman secrets that a deployment of `old` bound and none of `new` does."""
     return tuple(sorted(set(_bound(old)) - set(_bound(new))))
+
+
+def unused(scope: Scope, compiled: Compiled | None) -> list[str]:
+    """The Podman secrets that Leger made and that neither a deployment binds nor a unit has."""
+    kept = {*(_bound(compiled) if compiled else ()), *rotation.held(scope)}
+    return [name for name in podman.own_secrets() if name not in kept]
 
 
 def unbuilt(old: Compiled, new: Compiled) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ which of these it would not hand out any more. Nothing of Podman is asked, no va
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from leger import changes, disk
 from leger.errors import LegerError
 from leger.generation import Generation
 from leger.legerdclient import Client
-from leger.model import Binding, Built, Unit
+from leger.model import Binding, Built, Compiled, Unit
 from leger.scope import Scope
 from leger.systemd import Manager, State, settled_states
 
@@ -40,6 +40,40 @@ class Rotated:
         return f"secret {self.podman} has version {self.version} of {self.legerd}"
 
 
+def held(scope: Scope) -> frozenset[str]:
+    """The Podman secrets that units asked for since the boot."""
+    units = [path.name for path in scope.started.iterdir()] if scope.started.is_dir() else []
+    return frozenset(name.partition("/")[0] for unit in units for name in _note(scope, unit))
+
+
+def marked(compiled: Compiled, rotated: Iterable[Rotated]) -> Compiled:
+    """`compiled`, in which what `rotated` is about differs from what it was: for comparing only."""
+    versions = {(one.unit, one.podman): -one.version for one in rotated}
+    return replace(
+        compiled,
+        deployments={
+            name: replace(
+                built,
+                bindings=tuple(
+                    replace(binding, units=(unit,), version=version)
+                    for binding in built.bindings
+                    for unit in binding.units
+                    for version in (versions.get((unit, binding.podman), binding.version),)
+                ),
+            )
+            for name, built in compiled.deployments.items()
+        },
+    )
+
+
+def reasons(rotated: Iterable[Rotated]) -> dict[str, str]:
+    """Why each of the units has to restart or reload."""
+    found: dict[str, str] = {}
+    for one in rotated:
+        found[one.unit] = f"{found[one.unit]}; {one.why}" if one.unit in found else one.why
+    return found
+
+
 @dataclass(frozen=True)
 class _Held:
     """What one unit got for one binding; "" if that is not known, because it failed before."""
@@ -56,7 +90,9 @@ def changed(scope: Scope, manager: Manager, current: Generation | None) -> tuple
 
     Raises UnreachableError when there is something to ask and legerd does not answer.
     """
-    held = list(_held(scope, manager, current)) if current else []
+    if current is None or not scope.started.is_dir():
+        return ()
+    held = list(_held(scope, manager, current))
     if not held:
         return ()
     asked = list(dict.fromkeys((one.binding.legerd, one.binding.version, one.tag) for one in held))
@@ -104,7 +140,7 @@ def _how(built: Built, name: str) -> str:
 def _note(scope: Scope, unit: str) -> Mapping[str, str]:
     """What the hook noted when the unit started: the tag of each Podman secret's value."""
     try:
-        raw = json.loads(disk.read_file(scope.runtime / "started" / unit))
+        raw = json.loads(disk.read_file(scope.started / unit))
     except (LegerError, ValueError):
         return {}
     return {str(name): str(tag) for name, tag in raw.items()} if isinstance(raw, dict) else {}

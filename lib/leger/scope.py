@@ -124,3 +124,8 @@ class Scope:
     @property
     def notified(self) -> Path:
         return self.state / "notified"
+
+    @property
+    def started(self) -> Path:
+        """Where the hook notes which values each unit got; not there before the first does."""
+        return self.runtime / "started"

@@ -58,8 +58,13 @@ def test_without_legerd_it_is_noted_with_what_podman_holds(world: World) -> None
     assert started(world, "web.service") == {"db": world.store.labels("db")["io.leger.tag"]}
 
 
-def test_nothing_is_noted_for_no_unit_or_for_what_failed(world: World) -> None:
+def test_what_failed_is_noted_with_nothing(world: World) -> None:
     assert world.run("--for=web.service", "db=web/db").code == 1
+    assert started(world, "web.service") == {}
+
+
+def test_nothing_is_noted_for_no_unit(world: World) -> None:
     world.legerd.put("web/db", b"sesame")
     assert world.run("--for=", "db=web/db").code == 0
+    assert world.run("--for=", "db=web/none").code == 1
     assert not (world.runtime / "leger/started").exists()

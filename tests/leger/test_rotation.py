@@ -134,8 +134,9 @@ def test_only_what_runs_or_failed_is_concerned(
 
 
 def test_what_failed_for_want_of_a_secret_is_found_once_there_is_one(
-    legerd: Served, see: See
+    legerd: Served, scope: Scope, see: See
 ) -> None:
+    start(scope, "web.service", {})
     assert see(deployed(DB), web=FAILED) == ()
     put(legerd, "prod/db", "b25l")
     assert [one.version for one in see(deployed(DB), web=FAILED)] == [1]
@@ -192,6 +193,7 @@ def test_without_an_answer_it_says_so_but_asks_only_for_a_reason(
     monkeypatch.setenv("LEGERD_SOCKET", str(tmp_path / "none"))
     assert see(deployed(DB), web=RUNNING) == ()
     start(scope, "web.service", {"db": "of before"})
+    assert see(deployed(DB), web=STOPPED) == ()
     with pytest.raises(UnreachableError):
         see(deployed(DB), web=RUNNING)
 

@@ -80,17 +80,26 @@ def test_root_deploys_for_a_user_and_the_timer_follows(host: Machine) -> None:
     commit(host, CONTAINER.replace("version=1", "version=2"))
     host.run("systemctl", "start", "leger-sync.service", timeout=120)
     assert version(host) == "2"
-    commit(host, CONTAINER.replace("Exec=sleep infinity", "Exec=false"))
+    commit(host, CONTAINER.replace("version=1", "version=3") + "[Service]\nExecStartPre=false\n")
     bad = host.run("systemctl", "start", "leger-sync.service", check=False, timeout=120)
     assert bad.code != 0
     assert version(host) == "2"
-    assert "sync" in host.run("leger", "--scope", "ada", "history").stdout
+    assert "web: waits for a new commit" in host.run("leger", "sync").stdout
+    history = host.run("leger", "--scope", "ada", "history").stdout
+    assert "root(0)" in history
+    assert "back from generation" in history
+
+    host.run("leger", "secrets", "set", "web/token", "-", input="two")
+    shown = host.run("leger", "plan").stdout
+    assert "restart web.service: secret token has version 2 of web/token" in shown
+    host.run("leger", "sync")
+    assert (version(host), token(host)) == ("2", "two")
 
     host.sync()
     host.reboot()
     up = "until systemctl --user is-active -q web.service; do sleep 0.2; done"
     host.sh(up, user="ada", timeout=60)
-    assert (version(host), token(host)) == ("2", "one")
+    assert (version(host), token(host)) == ("2", "two")
 
     removed = host.run("leger", "deploy", "remove", "web", "--yes", "--scope", "ada")
     assert "web: removed" in removed.stdout

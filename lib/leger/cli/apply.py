@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from leger import mending
-from leger.cli import host, output, sync
+from leger.cli import host, output, steps, sync
 from leger.mending import Options, Result
 
 
@@ -25,6 +25,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell(result: Result) -> None:
     sync.tell_outcome(result.outcome)
+    for line in steps.lines(result.refreshed):
+        output.result(line)
     for unit, (verb, reason) in result.jobs.items():
         output.result(f"{verb} {unit}: {reason}")
     for bad in result.intent.waiting:
@@ -32,7 +34,8 @@ def _tell(result: Result) -> None:
             f"{bad.deployment}: waits for a new commit: {bad.commit[:12]} was given up:"
             f" {bad.reason} (leger apply --retry tries it again)"
         )
-    if not (result.outcome.moves or result.outcome.changes.why or result.jobs or result.failed):
+    touched = {*result.outcome.changes.why, *result.refreshed.why, *result.jobs}
+    if not (result.outcome.moves or touched or result.failed):
         output.result("nothing to do")
 
 
@@ -45,6 +48,7 @@ def _raw(result: Result) -> dict[str, object]:
         "left": list(outcome.left),
         "why": dict(outcome.changes.why),
         "mended": {unit: f"{verb}: {why}" for unit, (verb, why) in result.jobs.items()},
+        "refreshed": dict(result.refreshed.why),
         "waiting": {bad.deployment: [bad.commit, bad.reason] for bad in result.intent.waiting},
         "failed": {name: str(error) for name, error in result.failed.items()},
     }

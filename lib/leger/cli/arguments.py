@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from leger.cli import backups, looking
+from leger.cli import backups, looking, refreshes
 from leger.cli.table import JSON as _JSON
 from leger.cli.table import NAME as _NAME
 from leger.cli.table import YES as _YES
@@ -306,6 +306,7 @@ COMMANDS = (
     ),
     *backups.COMMANDS,
     *looking.COMMANDS,
+    *refreshes.COMMANDS,
     Command(("settle",), "what leger-settle.service runs late in the boot", "settle"),
 )
 _GROUPS = {

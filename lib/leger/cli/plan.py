@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
-from leger import disk, intent, mending, planning, preview, systemd
+from leger import disk, intent, mending, planning, preview, refreshing, systemd
+from leger.changes import Changes
 from leger.cli import host, output, service, steps
 from leger.cli.colour import Colour, plain
 from leger.drift import Drift
@@ -29,11 +30,13 @@ class Seen:
     previews: tuple[Preview, ...]
     drifts: tuple[Drift, ...] = ()
     reread: tuple[str, ...] = ()
+    refresh: Changes = field(default_factory=Changes)
 
     @property
     def is_pending(self) -> bool:
         """Whether leger apply would do anything."""
-        return not self.plan.is_same or any(item.is_mended for item in self.drifts)
+        drifted = any(item.is_mended for item in self.drifts)
+        return drifted or bool(self.refresh.why) or not self.plan.is_same
 
     @property
     def is_faulty(self) -> bool:
@@ -53,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
         plan = planning.make(acting, wanted.wish)
         shown = tuple(preview.previews(scope, plan))
         drifts = mending.read_drift(acting, options.name)
-    seen = Seen(wanted, plan, shown, drifts, preview.reread(plan))
+    due = refreshing.due(acting, options.name)
+    refresh = refreshing.foresee(acting, [one for one in due if one.unit not in plan.changes.why])
+    seen = Seen(wanted, plan, shown, drifts, preview.reread(plan), refresh)
     if options.json:
         output.document(raw(seen))
     else:
@@ -84,10 +89,10 @@ def tell(seen: Seen) -> None:
 
 
 def _tell_units(seen: Seen, colour: Colour) -> None:
-    changes = seen.plan.changes
-    for unit, reason in changes.why.items():
-        verb = steps.verb(unit, changes)
-        output.result(f"{colour.paint(verb, PAINTS[verb])} {unit}: {plain(reason)}")
+    for changes in (seen.plan.changes, seen.refresh):
+        for unit, reason in changes.why.items():
+            verb = steps.verb(unit, changes)
+            output.result(f"{colour.paint(verb, PAINTS[verb])} {unit}: {plain(reason)}")
     if seen.reread:
         names = ", ".join(seen.reread[:5])
         more = f" and {len(seen.reread) - 5} more" if len(seen.reread) > 5 else ""
@@ -138,6 +143,7 @@ def raw(seen: Seen) -> dict[str, object]:
         "pending": seen.is_pending,
         "deployments": [_raw_preview(item) for item in seen.previews],
         "units": steps.raw(plan.changes) | {"reread": list(seen.reread)},
+        "refresh": dict(seen.refresh.why),
         "missing_secrets": [asdict(fault) for fault in plan.missing_secrets],
         "faults": [asdict(fault) for fault in plan.faults()],
         "warnings": [asdict(fault) for fault in plan.warnings]

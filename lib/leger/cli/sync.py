@@ -13,6 +13,7 @@ from leger.sync import Look, Options
 
 if TYPE_CHECKING:
     from leger.applying import Outcome
+    from leger.changes import Changes
     from leger.following import Report
     from leger.scope import Scope
 
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.inside:
         if not scope.switch.exists():
             look = sync.look(scope, wanted)
-            if look.todo.is_idle:
+            if look.todo.is_idle and not _has_rotated(scope):
                 _notify(scope, look.outlook.failed)
                 return _tell_idle(look, options)
         if service.is_possible():
@@ -39,6 +40,16 @@ def run(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         report = following.follow(locked, wanted)
     return _tell(report, options)
+
+
+def _has_rotated(scope: Scope) -> bool:
+    """Whether a unit has to restart for a secret; where none was ever asked for, that is cheap."""
+    if not scope.started.is_dir():
+        return False
+    from leger import refreshing, systemd
+    from leger.switch import Host
+
+    return bool(refreshing.due(Host(scope, systemd.connect(scope), output.progress)))
 
 
 def _notify(scope: Scope, failed: Mapping[str, LegerError]) -> None:
@@ -68,6 +79,7 @@ def _tell(report: Report, options: argparse.Namespace) -> int:
         return _failures(report.failed)
     if outcome:
         tell_outcome(outcome)
+    _tell_units(report.refreshed)
     for name, commit in report.staged.items():
         output.result(f"{name}: staged at {commit[:12]}; leger staged apply {name} deploys it")
     _tell_waiting(report.look)
@@ -76,15 +88,19 @@ def _tell(report: Report, options: argparse.Namespace) -> int:
 
 def tell_outcome(outcome: Outcome) -> None:
     """The units that were touched, and the deployments that are now another commit."""
-    from leger.cli import steps
-
-    for line in steps.lines(outcome.changes):
-        output.result(line)
+    _tell_units(outcome.changes)
     for move in outcome.moves:
         what = f"deployed at {move.after[:12]}" if move.after else "removed"
         output.result(f"{move.name}: {what} as generation {outcome.generation}")
     for item in outcome.left:
         output.result(f"left: {item}")
+
+
+def _tell_units(changes: Changes) -> None:
+    from leger.cli import steps
+
+    for line in steps.lines(changes):
+        output.result(line)
 
 
 def _tell_waiting(look: Look) -> None:
@@ -109,6 +125,7 @@ def _raw(look: Look) -> dict[str, object]:
         "removed": [],
         "left": [],
         "staged": {},
+        "refreshed": {},
         "why": {},
         "manual": {item.deployment.name: item.commit for item in todo.manual},
         "waiting": {bad.deployment: [bad.commit, bad.reason] for bad in todo.waiting},
@@ -120,6 +137,7 @@ def _done(report: Report) -> dict[str, object]:
     outcome = report.outcome
     done: dict[str, object] = {
         "staged": dict(report.staged),
+        "refreshed": dict(report.refreshed.why),
         "failed": {name: str(error) for name, error in report.failed.items()},
     }
     if outcome:

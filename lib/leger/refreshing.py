@@ -1,0 +1,105 @@
+"""Units get the values that their secrets have now: by a switch to the same units.
+
+Like any other switch it may be killed at any moment, is in the history, and is judged. A unit whose
+new value cannot be had is left as it runs; one that does not come up with its new value stays down:
+there are no other units to go back to, and an earlier value is an administrator's to activate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from leger import author, comparing, generation, refresh, rotation, switch, telling
+from leger.changes import Changes
+from leger.deployed import Deployed
+from leger.errors import LegerError
+from leger.generation import Generation
+from leger.legerdclient import UnreachableError
+from leger.rotation import Rotated
+from leger.switch import Host, NotHealthyError, Step
+
+_HINT = "leger secrets activate NAME VERSION brings an earlier value back"
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What was done: the units that were touched and why; what failed, by unit or "" for all."""
+
+    changes: Changes = field(default_factory=Changes)
+    failed: Mapping[str, LegerError] = field(default_factory=dict)
+
+
+def due(host: Host, names: Collection[str] = ()) -> tuple[Rotated, ...]:
+    """The units of the deployments `names` (or all) that rotated secrets concern.
+
+    None while legerd cannot be asked, which is said.
+    """
+    if not host.scope.started.is_dir():
+        return ()
+    try:
+        found = rotation.changed(host.scope, host.manager, generation.load_current(host.scope))
+    except UnreachableError as error:
+        host.report(f"warning: rotated secrets are not looked for: {error}")
+        return ()
+    return tuple(one for one in found if not names or one.deployment in names)
+
+
+def foresee(host: Host, rotated: Sequence[Rotated]) -> Changes:
+    """What `bring` would do."""
+    current = generation.load_current(host.scope)
+    return _planned(host, current, rotated) if current and rotated else Changes()
+
+
+def bring(host: Host, rotated: Sequence[Rotated]) -> Refreshed:
+    """Restart or reload the units of `rotated`, as each has it, in their order and watched.
+
+    The caller holds the lock. Raises InterruptedSwitchError when the host shuts down.
+    """
+    current = generation.load_current(host.scope)
+    if current is None or not rotated:
+        return Refreshed()
+    units = sorted({one.unit for one in rotated})
+    reasons = refresh.secrets(host.scope, current.compiled, units, trying=True)
+    failed = {
+        unit: LegerError(f"{unit} {reason}; it runs on with the value of before")
+        for unit, reason in reasons.items()
+    }
+    good = [one for one in rotated if one.unit not in failed]
+    planned = _planned(host, current, good)
+    if not planned.why:
+        return Refreshed(failed=failed)
+    why = "; ".join(sorted({one.why for one in good}))
+    try:
+        switch.switch(
+            host, current, _target(host, current, why), planned, _step(host, current, good)
+        )
+    except NotHealthyError as error:
+        telling.went_back(host, why, (), error)
+        return Refreshed(planned, failed | {"": LegerError(str(error), hint=_HINT)})
+    telling.changed(host, why, (), planned)
+    return Refreshed(planned, failed)
+
+
+def _target(host: Host, current: Generation, why: str) -> Generation:
+    target = generation.new(host.scope, current.compiled, current.definitions, why)
+    return replace(target, images=current.images)
+
+
+def _planned(host: Host, current: Generation, rotated: Iterable[Rotated]) -> Changes:
+    chosen = list(rotated)
+    new = rotation.marked(current.compiled, chosen)
+    planned = comparing.decide(host.manager, current.compiled, new)
+    why = rotation.reasons(chosen)
+    return replace(planned, why={unit: why.get(unit, text) for unit, text in planned.why.items()})
+
+
+def _step(host: Host, current: Generation, rotated: Iterable[Rotated]) -> Step:
+    """With the time to come up that the deployments ask for."""
+    names = {one.deployment for one in rotated}
+    opened = Deployed(host.scope, current).prepared(current.compiled.deployments.keys() - names)
+    health = [author.health(item.deployment, item.author) for item in opened.values()]
+    return Step(
+        timeout=max((one.timeout for one in health), default=60.0),
+        quiet=max((one.quiet for one in health), default=5.0),
+    )
