@@ -14,7 +14,7 @@ from leger import yamlfile
 from leger.backup.rules import Rules
 from leger.errors import ConfigError
 from leger.quantities import duration
-from leger.scope import Scope
+from leger.scope import USERS, Scope
 from leger.source import Address
 from leger.trust import NOBODY, NOTHING, Auth, Verify
 from leger.yamlfile import Node, Plain
@@ -200,7 +200,7 @@ def owned_folders(scope: Scope) -> tuple[Path, ...]:
 
 def root_folder(user: str) -> Path:
     """Where root defines deployments of `user`; they win over the user's own."""
-    return Path("/etc/leger/users") / user / "deployments.d"
+    return USERS / user / "deployments.d"
 
 
 def _user() -> str:

@@ -160,15 +160,15 @@ def _storage() -> Path:
     return base / "containers/storage"
 
 
-def broken_secrets() -> str:
-    """Why podman cannot read its secrets; "" if it can.
+def broken_secrets(storage: Path | None = None) -> str:
+    """Why podman cannot read its secrets, kept below `storage`; "" if it can.
 
     It lists a secret whose value is lost as if nothing was wrong, so the files are looked at too.
     """
     done = processes.run(["podman", "secret", "ls", "--noheading"], timeout=60)
     if done.code != 0:
         return done.message
-    folder = _storage() / "secrets"
+    folder = (storage or _storage()) / "secrets"
     try:
         known = json.loads((folder / "secrets.json").read_bytes())["secrets"]
         values = json.loads((folder / "filedriver/secretsdata.json").read_bytes())

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+#: Below it, root defines deployments for users: NAME/deployments.d/.
+USERS = Path("/etc/leger/users")
+
 
 @dataclass(frozen=True)
 class Scope:

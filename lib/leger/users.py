@@ -15,8 +15,8 @@ from pathlib import Path
 from leger import disk, processes, yamlfile
 from leger.deployment import Deployment, dump, root_folder
 from leger.errors import LegerError, UsageError
+from leger.scope import USERS
 
-USERS = Path("/etc/leger/users")
 _LINGER = Path("/var/lib/systemd/linger")
 
 

@@ -73,11 +73,18 @@ def _run_here(options: argparse.Namespace, given: list[str]) -> int:
         return code
 
     alone = options.user or os.getuid() != 0 or getattr(options, "name", None)
-    if options.for_each and not alone and (options.changes or not options.inside):
+    if options.for_each and not alone and (options.changes or not options.inside) and _has_users():
         from leger.cli import users
 
         return users.each(options, given, run)
     return run()
+
+
+def _has_users() -> bool:
+    """Whether root may have defined deployments for users: most hosts spare the import."""
+    from leger.scope import USERS
+
+    return USERS.is_dir() and any(USERS.iterdir())
 
 
 def _is_for_another(options: argparse.Namespace) -> bool:
