@@ -109,16 +109,14 @@ def check(options: Options) -> None:
 
     A running server reads its own records; otherwise they are read here.
     """
-    try:
-        with stores.opened(options, key_encryption_key(options)) as store:
-            secrets = len(store.snapshot)
-    except StoreLocked:
-        answer = rootsocket.ask("check")
-        if answer["Problem"]:
-            raise StoreCorrupt(
-                str(answer["Problem"]), hint="legerd restore puts a backup in place"
-            ) from None
-        secrets = int(answer["Secrets"])
+    if not _is_named(options) and _is_active():
+        secrets = _checked_by_server()
+    else:
+        try:
+            with stores.opened(options, key_encryption_key(options)) as store:
+                secrets = len(store.snapshot)
+        except StoreLocked:
+            secrets = _checked_by_server()
     found = auditcheck.check(options.state / "audit.log")
     for note in found.notes:
         log.warning(note)
@@ -170,10 +168,32 @@ def _own_key(options: Options) -> bool:
     return bool(options.key_file or options.kms_key or options.dev)
 
 
+def _is_named(options: Options) -> bool:
+    """Whether a certain store is meant, and not that of the service."""
+    return bool(_own_key(options) or options.db or options.state != STATE)
+
+
+def _is_active() -> bool:
+    """Whether the service runs: to call one that cannot start would be to wait for it."""
+    try:
+        command = ["systemctl", "--quiet", "is-active", "legerd.service"]
+        return processes.run(command, timeout=_SECONDS).code == 0
+    except LegerError:
+        return False
+
+
+def _checked_by_server() -> int:
+    """How many secrets the running server has read from its disk; StoreCorrupt if not all."""
+    answer = rootsocket.ask("check")
+    if answer["Problem"]:
+        raise StoreCorrupt(str(answer["Problem"]), hint="put a backup back: legerd restore BACKUP")
+    return int(answer["Secrets"])
+
+
 @contextlib.contextmanager
 def _offline(options: Options) -> Iterator[Store | None]:
     """The store that the options name, opened here; None if the running server's is meant."""
-    if _own_key(options) or options.db or options.state != STATE:
+    if _is_named(options):
         with stores.opened(options, key_encryption_key(options)) as store:
             yield store
     else:

@@ -329,6 +329,24 @@ def test_the_running_server_is_backed_up_and_checked(
     assert found.recovery == key.public.name
 
 
+def test_the_service_checks_the_store_that_it_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    root_only()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin" / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with unix_daemon(tmp_path, "--db", str(tmp_path / "setec")) as legerd:
+        monkeypatch.setattr(rootsocket, "PATH", legerd.address)
+        legerd.request("POST", "/api/put", b'{"Name":"a","Value":"dg=="}')
+        assert main(["check"]) == 0
+        assert "1 secrets and" in capfd.readouterr().err
+        (tmp_path / "setec").write_bytes(b"{")
+        assert main(["check"]) == 1
+        assert "not a whole database of setec" in capfd.readouterr().err
+
+
 def test_a_data_key_is_renewed_while_legerd_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
