@@ -14,14 +14,16 @@ _STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"  # sd-messages.h: a unit is being
 _SPEAKERS = ("podman", "secrets-hook")
 
 
-def reason(unit: str, *, user: bool) -> str:
-    """The last error of podman or secrets-hook in this unit; "" without one.
+def reason(unit: str, *, user: bool, since: float) -> str:
+    """The last error of podman or secrets-hook in this unit since then; "" without one.
 
+    `since` is Unix time in seconds: what failed before may have had another reason.
     What the container itself wrote is left out: it may hold anything, secrets too.
     """
     matches = [f"_COMM={name}" for name in _SPEAKERS]
     where = f"_SYSTEMD_USER_UNIT={unit}" if user else f"_SYSTEMD_UNIT={unit}"
-    found = [said for entry in _entries(["-n", "40", where, *matches]) if (said := _error(entry))]
+    options = ["-n", "40", f"--since=@{int(since)}"]
+    found = [said for entry in _entries([*options, where, *matches]) if (said := _error(entry))]
     return found[-1] if found else ""
 
 

@@ -68,7 +68,7 @@ def _before(scope: Scope, old: Generation, deployment: str) -> Generation:
     for number in reversed(generation.numbers(scope)):
         if number < old.number:
             found = generation.load(scope, number)
-            if not found.bad and (not deployment or _has_another(found, old, deployment)):
+            if not found.bad and _is_another(found, old, deployment):
                 return found
     of = f" of {deployment}" if deployment else ""
     raise LegerError(
@@ -76,15 +76,17 @@ def _before(scope: Scope, old: Generation, deployment: str) -> Generation:
     )
 
 
-def _has_another(found: Generation, old: Generation, name: str) -> bool:
-    if name not in old.compiled.deployments:
-        return name in found.compiled.deployments
-    return name in found.compiled.deployments and _content(found, name) != _content(old, name)
+def _is_another(found: Generation, old: Generation, name: str) -> bool:
+    """Whether something would be another in `found`; of the deployment `name`, if one is named."""
+    names = found.compiled.deployments.keys() | old.compiled.deployments.keys()
+    if name:
+        names = {name} & found.compiled.deployments.keys()
+    return any(_content(found, one) != _content(old, one) for one in names)
 
 
 def _content(one: Generation, name: str) -> tuple[str, str, str]:
-    built = one.compiled.deployments[name]
-    return built.commit, built.tree.digest, one.definitions.get(name, "")
+    built = one.compiled.deployments.get(name)
+    return (built.commit, built.tree.digest, one.definitions.get(name, "")) if built else ("",) * 3
 
 
 def _prepared(scope: Scope, target: Generation, deployment: str) -> dict[str, Prepared]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -219,6 +220,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     manager.reload()
     manager.reset_failed(todo.gone)
     compiled = generation.load(scope, todo.target.generation).compiled
+    began = time.time()
     jobs = todo.jobs(switchfile.boot_id())
     for verb, name in jobs:
         host.report(f"{verb} {name}")
@@ -229,7 +231,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     bad = {}
     for name, reason in (verdict | unrefreshed).items():
         if goback.owner(compiled, name):
-            bad[name] = _explained(scope, name, reason)
+            bad[name] = _explained(scope, name, reason, began)
         else:
             host.report(f"warning: {name} {reason}; it does not belong to Leger")
     return bad
@@ -240,8 +242,8 @@ def _bad(item: Returned) -> Bad:
     return replace(found, others=item.others)
 
 
-def _explained(scope: Scope, name: str, reason: str) -> str:
-    said = journal.reason(name, user=scope.name == "user")
+def _explained(scope: Scope, name: str, reason: str, since: float) -> str:
+    said = journal.reason(name, user=scope.name == "user", since=since)
     return f"{reason} ({said})" if said else reason
 
 

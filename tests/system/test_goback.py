@@ -174,11 +174,15 @@ def web_server(name: str, *more: str) -> dict[str, str]:
 def test_a_server_that_does_not_answer_well_goes_back(shared_machine: Machine) -> None:
     one = Deployed(shared_machine, "served")
     one.install(web_server("served"))
+    one.fail(web_server("served", BAD))
     assert page(shared_machine) == "well\n"
     bad = web_server("served") | {"www/other": "no page of health\n"}
     del bad["www/health"]
     said = one.fail(bad)
-    assert "served.service is not healthy: http://127.0.0.1:8080/health answers 404" in said
+    assert (
+        "served.service is not healthy: http://127.0.0.1:8080/health answers 404, after 4 s" in said
+    )
+    assert "/no/such/folder" not in said  # the reason of the failure before
     assert page(shared_machine) == "well\n"
     one.remove()
 

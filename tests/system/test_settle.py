@@ -260,6 +260,11 @@ def test_what_was_rolled_back_is_not_deployed_again_until_something_new_comes(
     assert version(app) == "VERSION=1"
     history = app.run("leger", "history").stdout.splitlines()
     assert "roll back app to generation 1" in history[-2]
+    bad = tree(2, **{"beta.container": container("beta", "Volume=/no/such/folder:/x")})
+    commit(app, bad, REPOSITORY)
+    app.run("leger", "deploy", "update", "app", check=False, timeout=120)
+    foreseen = json.loads(app.run("leger", "rollback", "--dry-run", "--json").stdout)
+    assert foreseen["deployments"]["app"]["after"]  # not the same once more, which it went back to
     assert history[-1].endswith("change")
     commit(app, tree(3), REPOSITORY)
     app.run("leger", "sync", timeout=120)

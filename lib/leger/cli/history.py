@@ -42,6 +42,9 @@ def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
             }
         )
         return
+    if not outcome.moves and not outcome.changes.why:
+        output.result(f"nothing to roll back: it is what runs, as generation {outcome.generation}")
+        return
     for line in steps.lines(outcome.changes):
         output.result(line)
     would = "would be " if options.dry_run else ""
