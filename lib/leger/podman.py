@@ -218,11 +218,11 @@ def image_ids(names: Iterable[str]) -> dict[str, str]:
 
 
 def images_in_use(names: Collection[str]) -> dict[str, str]:
-    """The ids of the images `names` in the containers that were made of them, newest last."""
+    """The ids of those images among `names` that containers run with."""
     if not names:
         return {}
     form = "{{.Image}} {{.ImageID}}"
-    command = ["podman", "ps", "--all", "--no-trunc", "--sort", "created", "--format", form]
+    command = ["podman", "ps", "--no-trunc", "--format", form]
     rows = processes.run(command, timeout=60).stdout.decode(errors="replace").splitlines()
     pairs = (row.rpartition(" ") for row in rows)
     return {name: id_ for name, _, id_ in pairs if name in names and id_}
