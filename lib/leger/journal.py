@@ -14,10 +14,10 @@ _STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"  # sd-messages.h: a unit is being
 _SPEAKERS = ("podman", "secrets-hook")
 
 
-def reason(unit: str, *, user: bool, since: float) -> str:
-    """The last error of podman or secrets-hook in this unit since then; "" without one.
+def reason(unit: str, *, user: bool, since: float = 0.0) -> str:
+    """The last error of podman or secrets-hook in this unit; "" without one.
 
-    `since` is Unix time in seconds: what failed before may have had another reason.
+    Those before `since` (Unix time in seconds) do not count: they had another reason.
     What the container itself wrote is left out: it may hold anything, secrets too.
     """
     matches = [f"_COMM={name}" for name in _SPEAKERS]
