@@ -34,23 +34,13 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
     if _is_same(failed.compiled, restored):
         return _without(todo, failed.compiled, bad)
     returned = _returned(failed, base, names, bad)
-    target = replace(
-        generation.new(
-            scope,
-            restored,
-            _definitions(failed, base, names),
-            f"back from generation {failed.number}: {', '.join(sorted(names))}",
-        ),
-        who=failed.who,
-        images={**failed.images, **base.images},
-    )
     run = {name: was for name, was in todo.run.items() if owner(base.compiled, name) in names}
     planned = comparing.decide(manager, failed.compiled, restored, run)
     images = imageids.named(restored, (*planned.restart, *planned.start))
     watch = [name for name in started(todo) if name not in bad]
     return Switch(
         origin=failed.point,
-        target=target.save(scope).point,
+        target=_target(scope, failed, base, restored, names).save(scope).point,
         base=todo.base,
         boot=switchfile.boot_id(),
         stop=planned.stop,
@@ -154,6 +144,15 @@ def _restored(failed: Compiled, base: Compiled, names: Collection[str]) -> Compi
         search=tuple(dict.fromkeys((*base.search, *failed.search))),
         quadlet=base.quadlet or failed.quadlet,
     )
+
+
+def _target(
+    scope: Scope, failed: Generation, base: Generation, restored: Compiled, names: Collection[str]
+) -> Generation:
+    """The generation that holds `restored`, of him who switched to the one that failed."""
+    why = f"back from generation {failed.number}: {', '.join(sorted(names))}"
+    made = generation.new(scope, restored, _definitions(failed, base, names), why)
+    return replace(made, who=failed.who, images={**failed.images, **base.images})
 
 
 def _is_same(one: Compiled, other: Compiled) -> bool:
