@@ -7,7 +7,6 @@ import os
 import selectors
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +87,8 @@ def stream(
     `chunks` or `sink` raise. `stdout` of the answer is empty, `stderr` the end of what it said.
     Raises LegerError when it cannot be started.
     """
+    import tempfile  # nothing that must be quick comes here
+
     with tempfile.TemporaryFile() as said, _started(command, said) as process:
         _pump(process, iter(chunks), sink, stall)
         try:

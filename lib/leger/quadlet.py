@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +61,8 @@ def run(
 
     Raises QuadletError when it cannot be run or does not end; bad quadlets are in the messages.
     """
+    import tempfile  # its random numbers cost what a status has no time for
+
     with tempfile.TemporaryDirectory(prefix="leger-quadlet-", dir=_memory()) as target:
         command = [str(binary), "-no-kmsg-log", *(["-user"] if user else []), target]
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +52,7 @@ def write(scope: Scope, name: str, files: Files, *, mend: bool = False) -> Tree:
     """
     disk.make_folder(scope.state)
     disk.make_folder(scope.store, 0o755)
-    temporary = scope.store / f".tmp-{secrets.token_hex(8)}"
+    temporary = scope.store / f".tmp-{os.urandom(8).hex()}"
     try:
         temporary.mkdir(mode=0o755)
         listed = {path: _write(temporary / path, files[path]) for path in sorted(files)}
