@@ -15,7 +15,6 @@ from leger.changes import Changes
 from leger.deployed import Deployed
 from leger.errors import LegerError
 from leger.generation import Generation
-from leger.legerdclient import UnreachableError
 from leger.rotation import Rotated
 from leger.switch import Host, NotHealthyError, Step
 
@@ -31,17 +30,8 @@ class Refreshed:
 
 
 def due(host: Host, names: Collection[str] = ()) -> tuple[Rotated, ...]:
-    """The units of the deployments `names` (or all) that rotated secrets concern.
-
-    None while legerd cannot be asked, which is said.
-    """
-    if not host.scope.started.is_dir():
-        return ()
-    try:
-        found = rotation.changed(host.scope, host.manager, generation.load_current(host.scope))
-    except UnreachableError as error:
-        host.report(f"warning: rotated secrets are not looked for: {error}")
-        return ()
+    """The units of the deployments `names` (or all) that rotated secrets concern."""
+    found = rotation.due(host.scope, host.manager, host.report)
     return tuple(one for one in found if not names or one.deployment in names)
 
 

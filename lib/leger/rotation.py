@@ -7,13 +7,13 @@ which of these it would not hand out any more. Nothing of Podman is asked, no va
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from leger import changes, disk
+from leger import changes, disk, generation
 from leger.errors import LegerError
 from leger.generation import Generation
-from leger.legerdclient import Client
+from leger.legerdclient import Client, UnreachableError
 from leger.model import Binding, Built, Compiled, Unit
 from leger.scope import Scope
 from leger.systemd import Manager, State, settled_states
@@ -83,6 +83,17 @@ class _Held:
     binding: Binding
     how: str
     tag: str
+
+
+def due(scope: Scope, manager: Manager, report: Callable[[str], None]) -> tuple[Rotated, ...]:
+    """The units that rotated secrets concern; none while legerd cannot be asked, which is said."""
+    if not scope.started.is_dir():
+        return ()
+    try:
+        return changed(scope, manager, generation.load_current(scope))
+    except UnreachableError as error:
+        report(f"warning: rotated secrets are not looked for: {error}")
+        return ()
 
 
 def changed(scope: Scope, manager: Manager, current: Generation | None) -> tuple[Rotated, ...]:

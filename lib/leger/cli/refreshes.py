@@ -9,7 +9,7 @@ _DRY = argument("--dry-run", action="store_true", help="show, change nothing")
 COMMANDS = (
     Command(
         ("secrets", "refresh"),
-        "restart or reload the units that have a value of before",
+        "restart or reload the units that still have an earlier value",
         "refresh",
         (
             argument("name", metavar="NAME", nargs="?", help="the secret's name in legerd"),

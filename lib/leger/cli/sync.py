@@ -46,10 +46,9 @@ def _has_rotated(scope: Scope) -> bool:
     """Whether a unit has to restart for a secret; where none was ever asked for, that is cheap."""
     if not scope.started.is_dir():
         return False
-    from leger import refreshing, systemd
-    from leger.switch import Host
+    from leger import rotation, systemd
 
-    return bool(refreshing.due(Host(scope, systemd.connect(scope), output.progress)))
+    return bool(rotation.due(scope, systemd.connect(scope), output.progress))
 
 
 def _notify(scope: Scope, failed: Mapping[str, LegerError]) -> None:
