@@ -90,7 +90,8 @@ def with_images(host: Host, wish: Wish) -> Plan:
     refused: dict[str, LegerError] = {}
     while True:
         plan = planning.make(host, wish)
-        lacking = dict(_lacking(host, plan))
+        names = {item.deployment.name for item in wish.targets}
+        lacking = dict(_lacking(host, plan, names & plan.new.deployments.keys()))
         refused |= lacking
         if not lacking:
             return replace(plan, refused={**plan.refused, **refused})
@@ -114,11 +115,11 @@ def _with_backups(host: Host, wish: Wish, plan: Plan) -> Plan:
     return replace(without, refused={**without.refused, **plan.refused, **failed})
 
 
-def _lacking(host: Host, plan: Plan) -> Iterator[tuple[str, LegerError]]:
-    """The deployments whose images cannot be had, with the reason."""
+def _lacking(host: Host, plan: Plan, names: Collection[str]) -> Iterator[tuple[str, LegerError]]:
+    """Those of the deployments `names` whose images cannot be had, with the reason."""
     touched = {*plan.changes.restart, *plan.changes.start}
     touched |= {changes.template_of(name) for name in touched}
-    for name in sorted({move.name for move in plan.moves if move.after}):
+    for name in sorted(names):
         units = plan.new.deployments[name].units
         wanted = [
             unit for unit in units.values() if unit.name in touched or touched & set(unit.instances)
