@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import Any
 
 import pytest
-from machine import Machine
+from machine import SUITES, Machine
 from system.application import IMAGE, commit
 
+SOAK = os.environ.get("LEGER_SOAK") == "1"
 FOLDER = "/etc/leger/deployments.d"
 
 
@@ -59,6 +61,12 @@ def answer(machine: Machine, *argv: str, code: int = 0) -> dict[str, Any]:
     done = machine.run("leger", *argv, "--json", check=False)
     assert done.code == code, (done.code, done.stdout, done.stderr)
     return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module", params=SUITES if SOAK else SUITES[:1])
+def suite(request: pytest.FixtureRequest) -> str:
+    """Nothing of this depends on podman's version: one suite does, but for the long series."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shlex
 
 import pytest
-from machine import Machine
+from machine import SUITES, Machine
 from turning import CASES, GIVEN_UP, Case, Files, good
 
+SOAK = os.environ.get("LEGER_SOAK") == "1"
 REPOSITORY = "/srv/turning"
-SAMPLE = 5
+SAMPLE = 4
 
 
 def write(machine: Machine, files: Files) -> None:
@@ -54,6 +56,12 @@ def turn_good(machine: Machine, case: Case, version: int) -> None:
         )
     write(machine, {**dict.fromkeys(case.files), **good(version)})
     commit(machine)
+
+
+@pytest.fixture(scope="module", params=SUITES if SOAK else SUITES[-1:])
+def suite(request: pytest.FixtureRequest) -> str:
+    """A sample on the newest suite; both, whole, in the long series."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
