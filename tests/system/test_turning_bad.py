@@ -72,7 +72,7 @@ def followed(shared_machine: Machine) -> Machine:
         f"git init -q -b main {REPOSITORY}; cd {REPOSITORY};"
         " git config user.name a; git config user.email a@b;"
         " git commit -q --allow-empty -m first;"
-        f" mkdir -p /etc/leger/deployments.d; echo 'source: {REPOSITORY}\n"
+        f" mkdir -p /etc/leger/deployments.d; echo 'source: {REPOSITORY}\nref: main\n"
         "health: {timeout: 20s, quiet: 1s}' >/etc/leger/deployments.d/web.yaml"
     )
     write(machine, good(0))
