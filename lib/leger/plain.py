@@ -14,7 +14,9 @@ from leger.checkout import resolve
 from leger.model import Fault, Tree, Unit
 from leger.tree import LINK
 
+_OTHER_SUFFIXES = ("mount", "automount", "swap", "slice")
 _INSTALLED = (".wants", ".requires", ".upholds")
+_INSIDE = ("d", "wants", "requires", "upholds")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Plain:
     places: Mapping[str, str]
     links: Mapping[str, str]
     faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...] = ()
 
 
 def read(deployment: str, tree: Tree) -> Plain:
@@ -45,10 +48,12 @@ class _Reader:
         self.places: dict[str, str] = {}
         self.links: dict[str, str] = {}
         self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
 
     def take(self, path: str) -> None:
         name = self._relative(path)
         if not name:
+            self._left(path)
             return
         if self.tree.files[path][0] == LINK:
             self._link(path, name)
@@ -79,7 +84,19 @@ class _Reader:
             for name in sorted(made)
         }
         dropins = {name: text for name, text in self.texts.items() if "/" in name}
-        return Plain(found, dropins, self.places, good, tuple(self.faults))
+        return Plain(found, dropins, self.places, good, tuple(self.faults), tuple(self.warnings))
+
+    def _left(self, path: str) -> None:
+        """Say so where a file looks like a unit and is none of the deployment's."""
+        folder, _, name = path.rpartition("/")
+        suffix = name.rpartition(".")[2]
+        if suffix in units.PLAIN_SUFFIXES and folder.rpartition(".")[2] not in _INSIDE:
+            message = "is not deployed: there is no quadlet in its folder"
+            hint = "move it beside the quadlets, or name it in exclude:"
+            self.warnings.append(Fault(self.deployment, message, path, hint=hint))
+        elif suffix in _OTHER_SUFFIXES and folder in self.folders:
+            message = f"is not deployed: only {', '.join(units.PLAIN_SUFFIXES)} are"
+            self.warnings.append(Fault(self.deployment, message, path))
 
     def _relative(self, path: str) -> str:
         """Where a file of the tree would lie below the generator's folder; "" if it is no unit."""
