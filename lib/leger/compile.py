@@ -166,9 +166,8 @@ class Compiler:
         self.inside = inside
         self.host = host
         self.faults = list(inside.faults)
-        self.warnings = [
-            item for one in (*prepared.values(), *inside.plain.values()) for item in one.warnings
-        ]
+        self.warnings = [item for one in prepared.values() for item in one.warnings]
+        self.warnings += [item for one in inside.plain.values() for item in one.warnings]
         self.units: list[Unit] = []
         self.by_source: dict[tuple[str, str], Unit] = {}
         self.bindings: dict[str, list[Binding]] = {name: [] for name in prepared}

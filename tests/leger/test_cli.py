@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from leger.cli import arguments
+from leger.cli import arguments, deploy
+from leger.errors import ConfigError
+from leger.trust import NOTHING, Auth
 
 ROOT = Path(__file__).resolve().parents[2]
 LEGER = "import sys; from leger.cli.main import main; sys.exit(main())"
@@ -211,3 +213,18 @@ def test_validate_as_json(tmp_path: Path) -> None:
     done = leger("validate", str(tmp_path), "--json")
     assert done.returncode == 0
     assert b'"faults": []' in done.stdout
+
+
+def test_a_private_repositorys_key_or_token_is_named_by_the_command_line():
+    def wanted(before, source, *more):
+        words = ["deploy", "install", "web", source, *more]
+        return deploy.wanted(before, "system", arguments.parser("0").parse_args(words))
+
+    first = wanted(None, "https://host/o/r", "--token", "/etc/token")
+    assert first.auth == Auth(token="/etc/token")
+    assert wanted(first, "https://host/o/r").auth == first.auth
+    by_ssh = wanted(None, "git@host:o/r", "--ssh-key", "deploy-key")
+    assert by_ssh.auth == Auth(ssh_key="deploy-key")
+    assert wanted(by_ssh, "https://host/o/r").auth == NOTHING
+    with pytest.raises(ConfigError, match="an https address takes a token"):
+        wanted(None, "https://host/o/r", "--ssh-key", "/key")

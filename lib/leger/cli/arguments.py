@@ -80,6 +80,18 @@ COMMANDS = (
                 metavar="NAME=LEGERD-NAME",
                 help="where a Podman secret's value comes from",
             ),
+            _argument(
+                "--ssh-key",
+                default="",
+                metavar="HELD",
+                help="for a private repository: a key's file or systemd credential",
+            ),
+            _argument(
+                "--token",
+                default="",
+                metavar="HELD",
+                help="for a private repository: an https token's file or systemd credential",
+            ),
             _ADOPT,
             _STAGE,
             _DRY,

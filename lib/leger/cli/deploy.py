@@ -18,6 +18,7 @@ from leger.errors import LegerError, NotAuthorisedError, UsageError
 from leger.judge import InterruptedSwitchError
 from leger.scope import Scope
 from leger.switch import Host
+from leger.trust import NOTHING
 
 
 def run(options: argparse.Namespace) -> int:
@@ -138,6 +139,11 @@ def wanted(before: Deployment | None, scope: str, options: argparse.Namespace) -
         "path": options.path or None,
         "values": pairs(options.set, "--set"),
         "secrets": pairs(options.bind_secret, "--bind-secret"),
+        "auth": {
+            key: value
+            for key, value in (("ssh-key", options.ssh_key), ("token", options.token))
+            if value
+        },
     }
     given = yamlfile.dump({key: value for key, value in raw.items() if value})
     described = Deployment.parse(
@@ -147,6 +153,7 @@ def wanted(before: Deployment | None, scope: str, options: argparse.Namespace) -
 
 
 def _merged(before: Deployment, wanted: Deployment) -> Deployment:
+    fits = wanted.auth == NOTHING and not before.auth.misfit(wanted.address.remote)
     return replace(
         before,
         source=wanted.source,
@@ -154,6 +161,7 @@ def _merged(before: Deployment, wanted: Deployment) -> Deployment:
         path=wanted.path or before.path,
         values={**before.values, **wanted.values},
         secrets={**before.secrets, **wanted.secrets},
+        auth=before.auth if fits else wanted.auth,
     )
 
 
