@@ -121,14 +121,6 @@ class Target:
         return dump(self.deployment).decode()
 
 
-def load_all(scope: Scope) -> dict[str, Deployment]:
-    """Every deployment of the scope by name; the admin's file wins over the vendor's.
-
-    Raises ConfigError naming file and line.
-    """
-    return {name: load(scope, path) for name, path in sorted(definitions(scope).items())}
-
-
 def load(scope: Scope, path: Path) -> Deployment:
     """The deployment that the file `path` defines. Raises ConfigError if it is another scope's."""
     node = yamlfile.read(path)

@@ -54,20 +54,12 @@ def test_a_deployments_name_is_plain(name):
         parse("source: /r\n", name)
 
 
-def test_the_admins_file_wins_over_the_vendors(scope):
-    place(scope.vendor / "deployments.d/a.yaml", "source: /vendor\n")
-    place(scope.vendor / "deployments.d/b.yaml", "source: /vendor\n")
-    place(scope.deployments / "a.yaml", "source: /admin\n")
-    found = deployment.load_all(scope)
-    assert {name: item.source for name, item in found.items()} == {"a": "/admin", "b": "/vendor"}
-
-
 def test_another_scopes_deployment_is_not_deployed_from_here(scope):
     place(scope.deployments / "a.yaml", "source: /r\nscope: alice\n")
     with pytest.raises(ConfigError, match=r"a.yaml: scope: alice is not deployed from here"):
-        deployment.load_all(scope)
+        deployment.load(scope, scope.deployments / "a.yaml")
     place(scope.deployments / "a.yaml", "source: /r\nscope: system\n")
-    assert deployment.load_all(scope)["a"].scope == "system"
+    assert deployment.load(scope, scope.deployments / "a.yaml").scope == "system"
 
 
 names = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)

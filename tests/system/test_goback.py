@@ -13,15 +13,15 @@ from system.deployment import Deployed, active, container, pid
 ALL = """
 import sys
 sys.path.insert(0, "/usr/lib/leger")
-from leger import deploying, systemd
-from leger.deployment import load_all
+from leger import deploying, systemd, wanted
 from leger.errors import LegerError
 from leger.scope import Scope
 from leger.switch import Host
 scope = Scope.system()
 host = Host(scope, systemd.connect(scope), print)
 try:
-    deploying.deploy(host, list(load_all(scope).values()), deploying.Options())
+    found = wanted.deployments(scope).deployments
+    deploying.deploy(host, list(found.values()), deploying.Options())
 except LegerError as error:
     sys.exit(f"{type(error).__name__}: {error}\\n{getattr(error, 'returned', '')}")
 """

@@ -13,12 +13,13 @@ from leger.backup import what
 from leger.cli import host, output, service, steps
 from leger.cli.pairs import pairs
 from leger.deploying import Options
-from leger.deployment import Deployment, definitions, is_fleets, is_roots, load, load_all
+from leger.deployment import Deployment, definitions, is_fleets, is_roots, load
 from leger.errors import LegerError, NotAuthorisedError, UsageError
 from leger.judge import InterruptedSwitchError
 from leger.scope import Scope
 from leger.switch import Host
 from leger.trust import NOTHING
+from leger.wanted import Wanted, deployments
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,12 +45,22 @@ def _update(options: argparse.Namespace) -> int:
     if bool(options.name) == options.all:
         raise UsageError("either a deployment's name or --all is needed")
     with host.changing(user=options.user) as locked:
-        known = load_all(locked.scope)
-        if options.name and options.name not in known:
-            raise UsageError(f"there is no deployment {options.name}", hint="leger deploy list")
+        found = deployments(locked.scope, fetch=options.all)
         if options.name:
-            return _deploy(locked, known[options.name], options)
-        return max((_try(locked, known[name], options) for name in sorted(known)), default=0)
+            return _deploy(locked, _named(found, options.name), options)
+        for problem in found.problems:
+            output.error(problem)
+        codes = [problem.exit_code for problem in found.problems]
+        codes += [_try(locked, item, options) for _, item in sorted(found.deployments.items())]
+        return max(codes, default=0)
+
+
+def _named(found: Wanted, name: str) -> Deployment:
+    if name in found.failed:
+        raise found.failed[name]
+    if name not in found.deployments:
+        raise UsageError(f"there is no deployment {name}", hint="leger deploy list")
+    return found.deployments[name]
 
 
 def _try(locked: Host, deployment: Deployment, options: argparse.Namespace) -> int:
