@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from leger.cli import arguments, deploy
+from leger.cli import arguments, deploy, main
 from leger.errors import ConfigError
 from leger.trust import NOTHING, Auth
+from repositories import place
 
 ROOT = Path(__file__).resolve().parents[2]
 LEGER = "import sys; from leger.cli.main import main; sys.exit(main())"
@@ -228,3 +229,17 @@ def test_a_private_repositorys_key_or_token_is_named_by_the_command_line():
     assert wanted(by_ssh, "https://host/o/r").auth == NOTHING
     with pytest.raises(ConfigError, match="an https address takes a token"):
         wanted(None, "https://host/o/r", "--ssh-key", "/key")
+
+
+def test_a_definition_that_cannot_be_read_is_listed_all_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    place(tmp_path / "leger/deployments.d/bad.yaml", "sorce: /r\n")
+    place(tmp_path / "leger/deployments.d/good.yaml", "source: /r\n")
+    assert main.main(["--user", "deploy", "list"]) == 0
+    told = capsys.readouterr()
+    assert [line.split() for line in told.out.splitlines()[1:]] == [
+        ["bad", "not", "deployed"],
+        ["good", "not", "deployed", "/r"],
+    ]
+    assert "bad.yaml:1: unknown key 'sorce'" in told.err

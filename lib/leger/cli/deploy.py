@@ -16,6 +16,7 @@ from leger.deploying import Options
 from leger.deployment import Deployment, definitions, is_fleets, is_roots, load
 from leger.errors import LegerError, NotAuthorisedError, UsageError
 from leger.judge import InterruptedSwitchError
+from leger.model import Built
 from leger.scope import Scope
 from leger.switch import Host
 from leger.trust import NOTHING
@@ -214,20 +215,10 @@ def tell(outcome: Outcome, names: Sequence[str], options: argparse.Namespace) ->
 def _list(scope: Scope, *, as_json: bool) -> int:
     current = generation.load_current(scope)
     running = current.compiled.deployments if current else {}
-    rows = []
-    for name in sorted({*definitions(scope), *running}):
-        built = running.get(name)
-        path = definitions(scope).get(name)
-        source = built.source if built else load(scope, path).source if path else ""
-        rows.append(
-            {
-                "name": name,
-                "commit": built.commit if built else "",
-                "source": source,
-                "units": len(built.units) if built else 0,
-                "defined": path is not None,
-            }
-        )
+    found = deployments(scope)
+    for problem in found.problems:
+        output.error(problem)
+    rows = [_row(name, running.get(name), found) for name in sorted({*found.origins, *running})]
     if as_json:
         output.document(rows)
     elif not rows:
@@ -239,3 +230,14 @@ def _list(scope: Scope, *, as_json: bool) -> int:
         ]
         output.table([("NAME", "COMMIT", "SOURCE"), *cells])
     return 0
+
+
+def _row(name: str, built: Built | None, found: Wanted) -> dict[str, object]:
+    defined = found.deployments.get(name)
+    return {
+        "name": name,
+        "commit": built.commit if built else "",
+        "source": built.source if built else defined.source if defined else "",
+        "units": len(built.units) if built else 0,
+        "defined": name in found.origins,
+    }
