@@ -39,6 +39,7 @@ def _install(options: argparse.Namespace) -> int:
         defined = wanted(before, locked.scope.name, options)
         if defined != before and not options.dry_run:
             refuse_roots(locked.scope, options.name)
+            _refuse_fleets(locked.scope, options.name)
         return _deploy(locked, defined, options)
 
 
@@ -108,11 +109,7 @@ def question(options: argparse.Namespace) -> str:
 def _remove(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         refuse_roots(locked.scope, options.name)
-        if is_fleets(locked.scope, options.name):
-            raise UsageError(
-                f"{options.name} is defined by the fleet, which would bring it back",
-                hint="change hosts: in the fleet's definition",
-            )
+        _refuse_fleets(locked.scope, options.name)
         outcome = deploying.remove(locked, options.name, volumes=options.volumes)
     if options.json:
         output.document(
@@ -137,6 +134,15 @@ def refuse_roots(scope: Scope, name: str) -> None:
         raise NotAuthorisedError(
             f"{name} is defined by root, in {definitions(scope)[name]}",
             hint="root changes and removes it: leger deploy ... --scope USER",
+        )
+
+
+def _refuse_fleets(scope: Scope, name: str) -> None:
+    """Raise UsageError if the fleet defines this deployment, and would have it back."""
+    if is_fleets(scope, name):
+        raise UsageError(
+            f"{name} is defined by the fleet",
+            hint=f"change it there, or define your own in {scope.deployments}/{name}.yaml",
         )
 
 
