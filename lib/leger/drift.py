@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from leger import changes, emitted, generation, journal, overrides, podman, properties, tree
 from leger.errors import LegerError
+from leger.finding import in_scope
 from leger.generation import Generation
 from leger.model import Built, Unit
 from leger.properties import Ending
@@ -118,13 +119,15 @@ def compare(
     scope: Scope, current: Generation, seen: Seen, *, thorough: bool = False
 ) -> tuple[Drift, ...]:
     """As `read`, of what was seen."""
-    return (
+    user = scope.name == "user"
+    found = (
         *_files(scope, current),
         *_trees(current.compiled.deployments.values(), thorough=thorough),
         *_overridden(scope, current, seen.units),
-        *_units(seen, user=scope.name == "user"),
+        *_units(seen, user=user),
         *_objects(seen, thorough=thorough),
     )
+    return tuple(replace(one, mend=in_scope(one.mend, user=user)) for one in found)
 
 
 def _files(scope: Scope, current: Generation) -> Iterator[Drift]:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from leger import changes, generation, properties, quadlet, systemd, why_next, why_unit
 from leger.errors import LegerError
-from leger.finding import Finding
+from leger.finding import Finding, in_scope
 from leger.generation import Generation
 from leger.model import Unit
 from leger.scope import Scope
@@ -95,6 +95,7 @@ def _known(scope: Scope, current: Generation, name: str, units: Mapping[str, Uni
     found = tuple(
         dict.fromkeys([*why_unit.findings(case), *why_next.findings(scope, current, unit, name)])
     )
+    found = tuple(Finding(one.text, in_scope(one.mend, user=user)) for one in found)
     return Answer(name, unit.deployment, unit.source, why_unit.state(shown), found)
 
 

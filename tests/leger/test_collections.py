@@ -18,12 +18,12 @@ UNITS = {
     "flat": {
         "alpha.service", "bravo.service", "charlie.service", "proxy-network.service",
         "media-pod.service", "media-server.service", "media-index.service",
-        "cache-volume.service", "cron@.service", "cron@hourly.service",
+        "cache-volume.service", "base-image.service", "cron@.service", "cron@hourly.service",
     },
     "areas": {"front.service", "dns.service", "wiki.service", "one.service", "cafe.service"},
     "library": {
         "player.service", "media-network.service", "builder-build.service", "builder.service",
-        "base-image.service", "stack.service",
+        "stack.service",
     },
     "bundles": {
         "shop.service", "shop-data-volume.service", "monitor.service", "welcome.service",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from leger import drift, overrides, podman, tree
+from leger.finding import in_scope
 from leger.model import Built, Unit
 from leger.properties import Ending
 from leger.tree import LINK, File
@@ -163,6 +164,13 @@ def test_podman_is_asked_about_what_is_not_in_its_folder(tmp_path, monkeypatch):
     assert podman.missing("network", {}, thorough=True) == []
     program.write_text("#!/bin/sh\nexit 125\n")
     assert podman.missing("network", wanted, thorough=False) == []
+
+
+def test_a_user_is_told_the_own_commands():
+    assert in_scope("leger apply --start", user=True) == "leger --user apply --start"
+    assert in_scope("leger apply", user=False) == "leger apply"
+    for other in ("leger secrets set a -", "systemctl --user start a", ""):
+        assert in_scope(other, user=True) == other
 
 
 def test_a_unit_is_restarted_when_a_file_that_it_reads_was_touched(scope):
