@@ -102,3 +102,9 @@ def test_the_command_shows_a_host_and_ends_with_4_when_something_is_wrong(tmp_pa
         "web: web.container.j2:3: cannot be rendered: 'port' is undefined"
         in capsys.readouterr().err
     )
+
+
+def test_a_fleet_that_is_taken_for_quadlets_is_told_from_them(tmp_path, capsys):
+    assert main.main(["validate", str(fleet(tmp_path))]) == 4
+    assert "is a fleet, --host NAME checks a host of it" in capsys.readouterr().err
+    assert main.main(["validate", str(tmp_path), "--tag", "x"]) == 2
