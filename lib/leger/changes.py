@@ -238,7 +238,8 @@ class _Comparison:
         waiting = list(names)
         while waiting:
             name = waiting.pop()
-            if name in found or name.endswith((".target", ".slice")):
+            is_hosts = name not in self.old and name.endswith((".target", ".slice"))
+            if name in found or is_hosts:
                 continue
             found[name] = None
             waiting += [other for other in self._stopping_with(name) if self._stoppable(other)]

@@ -119,6 +119,12 @@ def test_what_goes_away_is_stopped_under_its_old_definition() -> None:
     assert (found.restart, found.start) == ((), ())
 
 
+def test_a_target_of_ours_is_stopped_when_it_goes_and_one_of_the_hosts_never() -> None:
+    before = built(unit("all.target", "plain"), unit("a.service"))
+    after = changed(before, built(), also={"a.service": {"host.target"}})
+    assert set(after.stop) == {"all.target", "a.service"}
+
+
 def test_a_renamed_pod_is_stopped_before_the_switch_with_its_members() -> None:
     """Trap 13: restarted under the new name, the old pod would stay for good."""
     member = unit("m.service", depends=("p-pod.service",), pod="p-pod.service")

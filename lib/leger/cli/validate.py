@@ -37,6 +37,8 @@ def _folder(folder: Path, binary: Path | None, options: argparse.Namespace) -> i
 
     values = pairs(options.set, "--set")
     faults, warnings = validate.validate_folder(folder, binary, values)
+    if faults and (folder / "deployments.d").is_dir():
+        output.progress(f"leger: hint: if {folder} is a fleet, --host NAME checks a host of it")
     if options.json:
         output.document(_findings(faults, warnings))
     elif options.format != "text":
