@@ -24,14 +24,14 @@ WantedBy=default.target
 DEFINITION = "/etc/leger/users/ada/deployments.d/web.yaml"
 
 
-@pytest.fixture
-def host(leger_machine: Machine) -> Machine:
+@pytest.fixture(scope="module")
+def host(shared_machine: Machine) -> Machine:
     """A machine with a user who has no lingering manager, and a repository of that user's."""
-    machine = leger_machine
+    machine = shared_machine
     machine.add_user("ada")
     machine.import_image(IMAGE, user="ada")
     machine.push(POLICY, "/etc/leger/policy.yaml")
-    machine.sh("mkdir /srv/web; chown ada /srv/web; printf one | leger secrets set web/token -")
+    machine.sh("mkdir /srv/web; chown ada /srv/web")
     machine.sh("cd /srv/web; git init -q -b main", user="ada")
     commit(machine, CONTAINER)
     machine.sh("loginctl disable-linger ada; until ! test -e /run/user/1000; do sleep 0.1; done")
@@ -65,9 +65,23 @@ def users_status(machine: Machine) -> dict[str, object]:
     return users
 
 
+def test_a_failed_install_leaves_no_definition(host: Machine) -> None:
+    install = ("leger", "deploy", "install", "web", "/srv/web", "--scope", "ada")
+    done = host.run(*install, check=False)
+    assert "user ada: lingering enabled" in done.stderr
+    assert done.code in (1, 4)
+    host.sh("! test -e /etc/leger/users/ada")
+    done = host.run(*install, "--dry-run", "--allow-missing-secrets")
+    assert "web: would be deployed" in done.stdout
+    host.sh("! test -e /etc/leger/users/ada")
+    for wrong, code in (("nobody-there", 2), ("root", 2)):
+        assert host.run(*install[:-1], wrong, check=False).code == code
+
+
 def test_root_deploys_for_a_user_and_the_timer_follows(host: Machine) -> None:
+    host.run("leger", "secrets", "set", "web/token", "-", input="one")
     installed = host.run("leger", "deploy", "install", "web", "/srv/web", "--scope", "ada")
-    assert "user ada: lingering enabled" in installed.stderr
+    assert "linger" not in installed.stderr
     assert host.pull(DEFINITION) == b"source: /srv/web\n"
     assert (version(host), token(host)) == ("1", "one")
     assert host.sh("find /home/ada -uid 0").stdout == ""
@@ -139,16 +153,3 @@ def _a_fault_of_one_user_holds_back_nobody(host: Machine) -> None:
     assert users["ada"]["failed"] == {}
     assert "/nowhere" in users["bob"]["failed"]["app"]
     host.sh("loginctl disable-linger bob; rm -r /etc/leger/users/bob /etc/leger/users/nobody-there")
-
-
-def test_a_failed_install_leaves_no_definition(host: Machine) -> None:
-    host.run("leger", "secrets", "delete", "web/token", "--yes")
-    install = ("leger", "deploy", "install", "web", "/srv/web", "--scope", "ada")
-    done = host.run(*install, check=False)
-    assert done.code in (1, 4)
-    host.sh("! test -e /etc/leger/users/ada")
-    done = host.run(*install, "--dry-run", "--allow-missing-secrets")
-    assert "web: would be deployed" in done.stdout
-    host.sh("! test -e /etc/leger/users/ada")
-    for wrong, code in (("nobody-there", 2), ("root", 2)):
-        assert host.run(*install[:-1], wrong, check=False).code == code
