@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from leger import git, preview
+from leger import badcommits, git, preview
 from leger.changes import Changes
-from leger.cli import steps
+from leger.cli import steps, waiting
 from leger.cli.colour import Colour, plain
 from leger.cli.plan import PAINTS
 from leger.generation import Generation
@@ -120,6 +120,9 @@ def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_a_repository_says_moves_no_cursor() -> None:
+    bad = badcommits.now("web", "c" * 40, "", "it said \x1b[2J\nand more")
+    told = waiting.line(bad, "sync")
+    assert "it said \ufffd[2J; and more (leger sync --retry" in told
     assert plain("a\x1b[2J\rb\u202e\tc") == "a\ufffd[2J\ufffdb\ufffd\tc"
 
 

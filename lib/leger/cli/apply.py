@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from leger import mending
-from leger.cli import host, output, steps, sync
+from leger.cli import host, output, steps, sync, waiting
 from leger.mending import Options, Result
 
 
@@ -30,10 +30,7 @@ def _tell(result: Result) -> None:
     for unit, (verb, reason) in result.jobs.items():
         output.result(f"{verb} {unit}: {reason}")
     for bad in result.intent.waiting:
-        output.result(
-            f"{bad.deployment}: waits for a new commit: {bad.commit[:12]} was given up:"
-            f" {bad.reason} (leger apply --retry tries it again)"
-        )
+        output.result(waiting.line(bad, "apply"))
     touched = {*result.outcome.changes.why, *result.refreshed.why, *result.jobs}
     if not (result.outcome.moves or touched or result.failed):
         output.result("nothing to do")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from leger import disk, intent, mending, planning, preview, refreshing, systemd
 from leger.changes import Changes
-from leger.cli import host, output, service, steps
+from leger.cli import host, output, service, steps, waiting
 from leger.cli.colour import Colour, plain
 from leger.drift import Drift
 from leger.errors import InvalidQuadletsError
@@ -76,10 +76,7 @@ def tell(seen: Seen) -> None:
             output.result(line)
     _tell_units(seen, colour)
     for bad in seen.intent.waiting:
-        output.result(
-            f"{bad.deployment}: {bad.commit[:12]} was given up and waits for a new commit:"
-            f" {plain(bad.reason)} (--retry tries it again)"
-        )
+        output.result(waiting.line(bad, "apply"))
     output.warnings(seen.plan.warnings)
     for text in seen.plan.changes.warnings:
         output.progress(f"leger: warning: {text}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from leger import sync
-from leger.cli import host, output, service
+from leger.cli import host, output, service, waiting
 from leger.errors import LegerError
 from leger.sync import Look, Options
 
@@ -105,10 +105,7 @@ def _tell_units(changes: Changes) -> None:
 def _tell_waiting(look: Look) -> None:
     todo = look.todo
     for bad in todo.waiting:
-        output.result(
-            f"{bad.deployment}: waits for a new commit: {bad.commit[:12]} was given up:"
-            f" {bad.reason} (leger sync --retry tries it again)"
-        )
+        output.result(waiting.line(bad, "sync"))
     for target in todo.manual:
         name = target.deployment.name
         output.result(f"{name}: {target.commit[:12]} is new: leger deploy update {name}")
