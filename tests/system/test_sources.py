@@ -1,0 +1,146 @@
+"""A host of a fleet, and plain units beside quadlets, on a real machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+
+import pytest
+from machine import Machine
+from system.application import commit
+from system.deployment import QUICK, Deployed, active, container
+
+FLEET = "/srv/fleet"
+CONFIG = "/etc/leger/config.yaml"
+DEFINITIONS = "/etc/leger/deployments.d"
+
+
+def configure(machine: Machine, *tags: str) -> None:
+    text = f"fleet: {{source: {FLEET}}}\nhost: {{name: web-1, tags: [{', '.join(tags)}]}}\n"
+    machine.sh(f"printf %s {shlex.quote(text)} >{CONFIG}")
+
+
+@pytest.fixture
+def member(shared_machine: Machine) -> Iterator[Machine]:
+    """A machine that belongs to a fleet of which nothing is deployed yet."""
+    machine = shared_machine
+    machine.sh(f"rm -rf {FLEET} /srv/app {DEFINITIONS}; mkdir -p {DEFINITIONS}; leger sync || true")
+    configure(machine)
+    yield machine
+    machine.sh(f"rm -f {CONFIG}; leger sync || true")
+
+
+def deployed(machine: Machine) -> dict[str, str]:
+    rows = json.loads(machine.run("leger", "deploy", "list", "--json").stdout)
+    return {row["name"]: row["source"] for row in rows if row["commit"]}
+
+
+def test_a_host_has_what_its_fleet_gives_it(member: Machine) -> None:
+    quadlet = container("Label=port={{ port }}", "Label=host={{ host.name }}")
+    commit(member, {"app.container.j2": quadlet, ".leger.yaml": QUICK}, "/srv/app")
+    files = {
+        "deployments.d/app.yaml": "source: /srv/app\nhosts: [web-*]\n",
+        "deployments.d/edge.yaml": "source: /srv/app\nhosts: ['tag:edge']\n",
+        "deployments.d/broken.yaml": "sorce: /srv/app\n",
+        "values/all.yaml": "port: 1\n",
+        "values/host-web-1.yaml": "port: 2\n",
+    }
+    commit(member, files, FLEET)
+    done = member.run("leger", "sync", check=False, timeout=120)
+    assert "broken.yaml:1: unknown key 'sorce'" in done.stderr
+    assert deployed(member) == {"app": "/srv/app"}
+    labels = member.run("podman", "inspect", "-f", "{{json .Config.Labels}}", "systemd-app").stdout
+    assert json.loads(labels)["port"] == "2"
+    assert json.loads(labels)["host"] == "web-1"
+    assert member.sh(f"ls {DEFINITIONS}").stdout == ""
+    refused = member.run("leger", "deploy", "remove", "app", "--yes", check=False)
+    assert refused.code == 2
+    assert "defined by the fleet" in refused.stderr
+    # Offline, what was fetched last counts: nothing is removed.
+    member.sh(f"mv {FLEET} {FLEET}.away")
+    done = member.run("leger", "sync", check=False, timeout=120)
+    assert done.code == 1
+    assert "fleet: " in done.stderr
+    assert deployed(member) == {"app": "/srv/app"}
+    member.sh(f"mv {FLEET}.away {FLEET}")
+    del files["deployments.d/broken.yaml"]
+    files["deployments.d/app.yaml"] = "source: /srv/app\nhosts: [db-*]\n"
+    commit(member, files, FLEET)
+    member.run("leger", "sync", timeout=120)
+    assert deployed(member) == {}
+    assert active(member, "app.service") == ["inactive"]
+
+
+UNITS = {
+    "web.container": container(),
+    "web.service.d/nice.conf": "[Service]\nCPUWeight=77\n",
+    "job.service": "[Service]\nType=oneshot\nExecStart=/bin/touch /run/plain-job\n",
+    "job.timer": "[Timer]\nOnActiveSec=1s\nAccuracySec=100ms\n[Install]\nWantedBy=timers.target\n",
+    "echo.socket": "[Socket]\nListenStream=/run/plain-echo\nAccept=yes\n"
+    "[Install]\nWantedBy=sockets.target\n",
+    "echo@.service": "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n",
+    "see.path": "[Path]\nPathExists=/run/plain-see\n[Install]\nWantedBy=paths.target\n",
+    "see.service": "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+    "ExecStart=/bin/touch /run/plain-seen\n",
+    "all.target": "[Unit]\nWants=aside.service\n[Install]\nWantedBy=multi-user.target\n",
+    "aside.service": "[Service]\nExecStart=/bin/sleep infinity\n",
+}
+TALK = (
+    "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/plain-echo');"
+    "s.send(b'hello'); print(s.recv(9).decode())"
+)
+ALL = ("web.service", "job.timer", "echo.socket", "see.path", "all.target", "aside.service")
+
+
+def await_file(machine: Machine, path: str) -> None:
+    machine.sh(f"until test -e {path}; do sleep 0.2; done", timeout=120)
+
+
+def test_plain_units_beside_quadlets_work_and_go_with_them(shared_machine: Machine) -> None:
+    machine = shared_machine
+    machine.sh("rm -f /run/plain-*")
+    plain = Deployed(machine, "plain")
+    plain.install(UNITS)
+    assert active(machine, *ALL) == ["active"] * len(ALL)
+    weight = machine.run("systemctl", "show", "-P", "CPUWeight", "web.service").stdout
+    assert weight == "77\n"
+    await_file(machine, "/run/plain-job")
+    said = machine.run("python3", "-c", TALK)
+    assert "hello" in said.stdout
+    machine.sh("touch /run/plain-see")
+    await_file(machine, "/run/plain-seen")
+    # A commit that takes the path unit away, and changes when the timer is due.
+    changed = {name: text for name, text in UNITS.items() if name not in ("see.path",)}
+    changed["job.timer"] = changed["job.timer"].replace("1s", "1h")
+    plain.install(changed)
+    assert active(machine, "see.path", "job.timer", "web.service") == [
+        "inactive",
+        "active",
+        "active",
+    ]
+    plain.remove()
+    assert active(machine, *ALL) == ["inactive"] * len(ALL)
+    assert machine.sh("ls /run/systemd/generator | grep -c plain || true").stdout == "0\n"
+
+
+READ = """
+import sys
+sys.path.insert(0, "/usr/lib/leger")
+from leger import credentials
+print(credentials.read(sys.argv[1]).decode())
+"""
+
+
+def test_a_credential_is_found_where_systemd_looks_for_it(shared_machine: Machine) -> None:
+    machine = shared_machine
+    machine.sh(
+        "mkdir -p /etc/credstore /etc/credstore.encrypted\n"
+        "echo plain >/etc/credstore/git-plain\n"
+        "printf sealed | systemd-creds encrypt --with-key=host --name=git-sealed - "
+        "/etc/credstore.encrypted/git-sealed"
+    )
+    for name in ("plain", "sealed"):
+        said = machine.run("python3", "-I", "-c", READ, f"git-{name}").stdout
+        assert said.strip() == name
+    assert "sealed" not in machine.sh("cat /etc/credstore.encrypted/git-sealed").stdout
