@@ -169,6 +169,14 @@ def test_a_commit_that_is_refused_is_told_with_file_and_line(causes: Machine) ->
     assert "late.container:6: unsupported key 'Colour'" in why(causes, "late")[0]
 
 
+def test_who_is_not_root_is_told_so(causes: Machine) -> None:
+    causes.sh("id bob 2>/dev/null || useradd -m bob")
+    for command in ("why good", "doctor", "service logs causes"):
+        refused = causes.run("leger", *command.split(), user="bob", check=False)
+        assert refused.code == 3
+        assert "use sudo, or leger --user" in refused.stderr
+
+
 def test_logs_and_states_by_deployment(causes: Machine) -> None:
     shown = causes.run("leger", "service", "status", "causes", check=False).stdout
     assert "good.service" in shown

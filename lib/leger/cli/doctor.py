@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from leger.cli import host, output
+from leger.cli import host, output, service
 from leger.cli.colour import Colour, plain
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a line for each thing that was looked at; exit code 1 if one is not well."""
+    service.authorise(user=options.user)
     from leger import doctor
 
     found = list(doctor.examine(host.scope(user=options.user)))

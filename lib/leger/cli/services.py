@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import NoReturn
 
 from leger import processes
-from leger.cli import host, output
+from leger.cli import host, output, service
 from leger.errors import LegerError, UsageError
 from leger.generation import Generation
 from leger.model import Unit
@@ -19,6 +19,7 @@ _SECONDS = 300.0
 
 def run(options: argparse.Namespace) -> int:
     """Run one of the commands."""
+    service.authorise(user=options.user)
     scope = host.scope(user=options.user)
     current = _current(scope, options.name)
     if options.command == "service status":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from leger.cli import host, output
+from leger.cli import host, output, service
 from leger.cli.colour import plain
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what was found, and last the command that mends it."""
+    service.authorise(user=options.user)
     from leger import why
 
     answer = why.explain(host.scope(user=options.user), options.unit)
