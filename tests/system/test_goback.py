@@ -334,3 +334,34 @@ def test_a_changed_drop_in_of_a_service_restarts_it(shared_machine: Machine) -> 
     tree["dropped.service.d/a.conf"] = "[Service]\nEnvironment=A=2\n"
     assert one.install(tree)["restart"] == ["dropped.service"]
     one.remove()
+
+
+def test_what_has_nothing_to_go_back_to_is_told_and_tried_no_more(shared_machine: Machine) -> None:
+    """What it was before does not come up either: the host has to be mended first."""
+    machine = shared_machine
+    one = Deployed(machine, "lost")
+
+    def tree(version: int) -> dict[str, str]:
+        lines = ("Volume=/srv/outside:/x", f"Environment=VERSION={version}", "ContainerName=lost")
+        return {"lost.container": container(*lines)}
+
+    def history() -> list[str]:
+        rows = json.loads(machine.run("leger", "history", "--json").stdout)
+        return [row["why"] for row in rows]
+
+    machine.run("mkdir", "-p", "/srv/outside")
+    one.install(tree(1))
+    machine.run("rmdir", "/srv/outside")
+    said = one.fail(tree(2))
+    assert "lost went back to what was there before" in said
+    assert "nothing to go back to for lost.service" in said
+    assert json.loads(machine.run("leger", "status", "--json").stdout)["confirmed"] is False
+    before = history()
+    machine.run("leger", "settle", check=False, timeout=120)
+    machine.run("leger", "settle", check=False, timeout=120)
+    assert history() == before
+    machine.run("mkdir", "-p", "/srv/outside")
+    one.install(tree(2))
+    assert version(machine, "lost") == "VERSION=2"
+    assert json.loads(machine.run("leger", "status", "--json").stdout)["confirmed"] is True
+    one.remove()
