@@ -24,7 +24,7 @@ from leger.yamlfile import Plain
 
 SUFFIX = ".j2"
 _SECONDS = 20
-_MEMORY = 1 << 30
+_MEMORY = 1 << 30  # bytes beyond what the process has when a template begins
 _MAX_TEMPLATE = 4 << 20
 
 
@@ -154,7 +154,8 @@ def _child(
     status = 1
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+        room = _address_space() + _MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
         result = _render_all(name, sources, context)
         faults = [(fault.message, fault.file, fault.line) for fault in result.faults]
         data = json.dumps({"texts": result.texts, "faults": faults}).encode()
@@ -163,6 +164,12 @@ def _child(
         status = 0
     finally:
         os._exit(status)
+
+
+def _address_space() -> int:
+    """The bytes of this process's address space: threads reserve much that they never use."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def _read_all(reader: int) -> bytes:

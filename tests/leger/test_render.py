@@ -1,5 +1,7 @@
 """Templates see values and nothing else, and say where they fail."""
 
+import mmap
+
 import pytest
 from leger import render
 from leger.faults import FaultsError
@@ -65,6 +67,16 @@ def test_a_template_without_an_end_is_left(monkeypatch):
     loops = "".join(f"{{% for a{n} in range(99999) %}}" for n in range(3))
     endless = loops + "{% endfor %}" * 3
     assert fault({"a.j2": endless}) == ["web: the templates take too long or too much memory"]
+
+
+def test_what_the_process_has_reserved_does_not_count():
+    with mmap.mmap(-1, 2 * render._MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS):
+        assert rendered({"a.j2": "{{ 'x' * 20000000 }}"}) == {"a": "x" * 20000000}
+
+
+def test_a_template_that_eats_memory_is_stopped():
+    files = {"a.j2": "{{ 'x' * 100000000000 }}"}
+    assert "MemoryError" in fault(files)[0] or "too much memory" in fault(files)[0]
 
 
 def test_the_mode_stays():
