@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import webgit
 from machine import Machine
 from system.application import commit
 from system.deployment import QUICK, Deployed, active, container
@@ -144,3 +146,43 @@ def test_a_credential_is_found_where_systemd_looks_for_it(shared_machine: Machin
         said = machine.run("python3", "-I", "-c", READ, f"git-{name}").stdout
         assert said.strip() == name
     assert "sealed" not in machine.sh("cat /etc/credstore.encrypted/git-sealed").stdout
+
+
+SERVE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, "/srv")
+import webgit
+folder = Path("/srv/webgit")
+folder.mkdir(exist_ok=True)
+both = webgit.certificate(folder)
+text = both.read_text()
+trusted = Path("/usr/local/share/ca-certificates/webgit.crt")
+trusted.write_text(text[text.index("-----BEGIN CERTIFICATE"):])
+with webgit.Web(Path("/srv/private"), both, token="canary-of-git").served() as web:
+    (folder / "url").write_text(web.url)
+    time.sleep(100_000)
+"""
+
+
+def test_the_timers_service_opens_a_private_repository(shared_machine: Machine) -> None:
+    """In its sandbox: the token lies in memory, which Git's helper reads below /proc."""
+    machine = shared_machine
+    machine.push(Path(webgit.__file__), "/srv/webgit.py")
+    machine.push(SERVE, "/srv/serve.py")
+    commit(machine, {"inside.container": container(), ".leger.yaml": QUICK}, "/srv/private/r")
+    machine.sh(
+        "systemd-run --quiet --unit=webgit.service --collect python3 /srv/serve.py\n"
+        "until test -e /srv/webgit/url; do sleep 0.2; done\nupdate-ca-certificates\n"
+        f"mkdir -p {DEFINITIONS} /etc/credstore; echo canary-of-git >/etc/credstore/git-canary\n"
+        "printf 'source: %s/r\\nauth: {token: git-canary}\\n' "
+        f"$(cat /srv/webgit/url) >{DEFINITIONS}/inside.yaml"
+    )
+    done = machine.run("systemctl", "start", "leger-sync.service", check=False, timeout=120)
+    said = machine.journal("-u", "leger-sync.service")
+    assert done.code == 0, said
+    assert "inside" in deployed(machine)
+    assert active(machine, "inside.service") == ["active"]
+    assert "canary-of-git" not in machine.journal()
+    assert machine.run("grep", "-rl", "canary-of-git", "/var/lib/leger", check=False).stdout == ""
+    machine.sh(f"rm {DEFINITIONS}/inside.yaml; leger sync; systemctl stop webgit.service")
