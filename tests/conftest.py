@@ -40,6 +40,7 @@ def pytest_report_header() -> str:
     return f"LEGER_SEED={os.environ['LEGER_SEED']}"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what boots machines, so that `-m 'not machine'` leaves it out, and begin with it.
 
