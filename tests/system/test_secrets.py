@@ -31,7 +31,9 @@ def get(machine: Machine, name: str, *more: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "value", [b"plain", b"line\n", b"\r\n\0\xff\xfe", b"", bytes(range(256)) * 600]
+    "value",
+    [b"plain", b"line\n", b"\r\n\0\xff\xfe", b"", bytes(range(256)) * 600],
+    ids=["plain", "newline", "binary", "empty", "large"],
 )
 def test_what_goes_in_comes_out(host: Machine, value: bytes) -> None:
     set_(host, "prod/value", value)
