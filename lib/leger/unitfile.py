@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _SPACE = " \t\r\n"
 _ESCAPES = {
@@ -19,8 +20,7 @@ _ESCAPES = {
 _HEX = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})")
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One KEY=VALUE; `line` counts from 1, `end` is the last line that a continuation reaches."""
 
     section: str
@@ -164,20 +164,19 @@ class _Reader:
 
     def _line(self, number: int) -> int:
         line = self.lines[number].strip(_SPACE)
-        if not line or _is_comment(line):
+        if not line or line[0] in "#;":
             return number + 1
-        if line.startswith("[") and line.endswith("]"):
+        if line[0] == "[" and line[-1] == "]":
             self.section = line[1:-1]
             self.sections.append((self.section, number + 1))
             return number + 1
-        text, after = self._joined(number)
+        text, after = self._joined(number) if line[-1] == "\\" else (line, number + 1)
         key, equals, value = text.partition("=")
-        if not equals or not key.strip() or line.startswith("["):
+        key = key.strip()
+        if not equals or not key or line[0] == "[":
             self.odd.append(number + 1)
             return after
-        self.settings.append(
-            Setting(self.section, key.strip(), value.strip(_SPACE), number + 1, after)
-        )
+        self.settings.append(Setting(self.section, key, value.strip(_SPACE), number + 1, after))
         return after
 
     def _joined(self, number: int) -> tuple[str, int]:
