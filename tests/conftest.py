@@ -15,6 +15,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from machine import SUITES, Machine, quadlet_binary, why_not
 
 MACHINE_FIXTURES = {"machine", "leger_machine", "shared_machine", "new_machine"}
+LONGEST_NAME = 120
 SOAK = os.environ.get("LEGER_SOAK") == "1"
 
 
@@ -33,6 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = os.environ.setdefault("LEGER_SEED", str(secrets.randbelow(2**32)))
     config.option.hypothesis_seed = config.getoption("--hypothesis-seed") or seed
     settings.load_profile("leger")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a long value by its beginning: whole, it would be in names, logs and environments."""
+    if not isinstance(val, (bytes, str)) or len(val) <= LONGEST_NAME:
+        return None
+    begin = val[:20]
+    text = begin if isinstance(begin, str) else begin.decode("ascii", "backslashreplace")
+    return f"{text.encode('unicode_escape').decode('ascii')}-{len(val)}"
 
 
 def pytest_report_header() -> str:
