@@ -14,7 +14,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 400
-GENERATOR_MAY = {"os", "sys", "json", "_json", "time", "_signal", "_blake2", "leger_generator"}
+GENERATOR_MAY = {
+    "gc",
+    "os",
+    "sys",
+    "json",
+    "_json",
+    "time",
+    "_signal",
+    "_blake2",
+    "leger_generator",
+}
 ONE_IMPORTER = {
     "lib/leger": ("pystemd", "requests", "git", "yaml", "jinja2", "podman"),
     "legerd": ("cryptography", "bottle", "waitress", "boto3"),

@@ -1,5 +1,6 @@
 """The generator as systemd calls it: a child does the work, the parent keeps the time."""
 
+import gc
 import os
 import time
 
@@ -73,6 +74,7 @@ def _work(
     paths: Paths, folder: str, environ: "Mapping[str, str]", deadline: float, journal: Journal
 ) -> "NoReturn":
     """The child: does it all and ends without going back to the caller."""
+    gc.disable()  # it lives for some milliseconds, and nothing in it is a cycle that grows
     try:
         generate(paths, folder, environ, deadline, journal)
     except BaseException as error:  # noqa: BLE001 the child has nobody to hand it to

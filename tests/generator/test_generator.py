@@ -14,7 +14,7 @@ from generator.generating import PYTHON, Host, encoded, plan
 from generator.test_plan import with_body
 from leger_generator.plan import MAX_BYTES, decode
 
-ALLOWED = "os, sys, json, time, _signal, _blake2"
+ALLOWED = "gc, os, sys, json, time, _signal, _blake2"
 UNITS = {"web.service", "web.service.d/00-leger.conf"}
 
 
