@@ -16,18 +16,28 @@ SUFFIXES = (
 LINK_FOLDERS = (".wants", ".requires", ".upholds")
 _LEGAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@")
 _MAX_NAME = 255
+_REMEMBERED = 10_000
+_known: set[str] = set()
 
 
 def is_unit_name(name: str) -> bool:
-    """Whether systemd takes `name` as a unit's name (systemd.unit(5)); templates count."""
+    """Whether systemd takes `name` as a unit's name (systemd.unit(5)); templates count.
+
+    Most names come again and again: as a file, as a link's own name and as its target.
+    """
+    if name in _known:
+        return True
     stem, dot, suffix = name.rpartition(".")
-    return (
+    legal = (
         bool(dot and stem)
         and len(name) <= _MAX_NAME
         and suffix in SUFFIXES
         and stem[0] not in "@."
         and _LEGAL.issuperset(stem)
     )
+    if legal and len(_known) < _REMEMBERED:
+        _known.add(name)
+    return legal
 
 
 def is_file_path(path: str) -> bool:
