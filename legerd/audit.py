@@ -147,10 +147,7 @@ class AuditLog:
                     return
                 batch, self._waiting = self._waiting, _Batch()
                 self._busy = True
-            try:
-                self._lead(batch)
-            except Exception as error:  # noqa: BLE001 - all were told; who comes next needs a writer
-                log.error(f"{self._path}: {type(error).__name__}: calls were refused")
+            self._lead(batch)
 
     def reopen(self) -> None:
         """Before the next line, open `path` anew: somebody has renamed it. Safe in a handler."""
