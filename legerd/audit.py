@@ -147,7 +147,10 @@ class AuditLog:
                     return
                 batch, self._waiting = self._waiting, _Batch()
                 self._busy = True
-            self._lead(batch)
+            try:
+                self._lead(batch)
+            except Exception as error:  # noqa: BLE001 - all were told; who comes next needs a writer
+                log.error(f"{self._path}: {type(error).__name__}: calls were refused")
 
     def reopen(self) -> None:
         """Before the next line, open `path` anew: somebody has renamed it. Safe in a handler."""

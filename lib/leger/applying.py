@@ -52,15 +52,12 @@ def settled(host: Host) -> None:
 
 def foresee(plan: Plan) -> Outcome:
     """What `apply` would tell, nothing done."""
-    number = plan.old.number if plan.old else 0
-    return Outcome(
-        number,
-        planning.commits(plan.new),
-        plan.changes,
-        plan.warnings,
-        plan.refused,
-        moves=plan.moves,
-    )
+    return _outcome(plan, plan.old.number if plan.old else 0)
+
+
+def _outcome(plan: Plan, number: int) -> Outcome:
+    commits = planning.commits(plan.new)
+    return Outcome(number, commits, plan.changes, plan.warnings, plan.refused, moves=plan.moves)
 
 
 def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
@@ -162,15 +159,7 @@ def apply(host: Host, plan: Plan, why: str) -> Outcome:
             raise
         collect.collect(host.scope)
         telling.changed(host, why, plan.moves, plan.changes)
-    return Outcome(
-        number,
-        planning.commits(plan.new),
-        plan.changes,
-        plan.warnings,
-        plan.refused,
-        _leave(host.scope, plan),
-        plan.moves,
-    )
+    return replace(_outcome(plan, number), left=_leave(host.scope, plan))
 
 
 def _leave(scope: Scope, plan: Plan) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def test_those_who_wait_together_share_a_sync(path: Path, monkeypatch: pytest.Mo
     assert syncs == 2
 
 
-def test_a_promise_is_kept_or_told_broken(path: Path) -> None:
+def test_a_promise_is_kept_or_told_broken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     audit = AuditLog(path)
     told: list[bool] = []
 
@@ -131,14 +131,20 @@ def test_a_promise_is_kept_or_told_broken(path: Path) -> None:
         promise.then(lambda recorded: (told.append(recorded), done.set())[0])
         assert done.wait(60)
 
+    def broken(_data: bytes) -> None:
+        raise RuntimeError
+
     promised()
     assert len(lines(path)) == 2
     audit.record([ENTRY])
     with room_for(path.stat().st_size):
         promised()
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "_write", broken)
+        promised()
     promised()
     audit.close()
-    assert told == [True, False, True]
+    assert told == [True, False, False, True]
     assert len(lines(path)) == 5
 
 
