@@ -76,6 +76,23 @@ def names(unit: Unit, loaded: Iterable[str] = ()) -> tuple[str, ...]:
     return (*unit.instances, *(name for name in loaded if template_of(name) == unit.name))
 
 
+def started_with(built: Iterable[Built], begun: Iterable[str]) -> tuple[str, ...]:
+    """`begun`, and the units that their quadlets refer to, directly or not: what starts with them.
+
+    A build or an image is run again by each start of its users, and counts against its own limit.
+    """
+    units = {name: unit for deployment in built for name, unit in deployment.units.items()}
+    found: dict[str, None] = {}
+    waiting = list(begun)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = None
+            unit = units.get(name) or units.get(template_of(name))
+            waiting += unit.depends if unit else ()
+    return tuple(found)
+
+
 def is_template(name: str) -> bool:
     """Whether `name` is a template (mail@.service), which cannot itself run."""
     return "@." in name

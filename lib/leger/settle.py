@@ -121,7 +121,8 @@ def _catch_up(host: Host, current: Generation) -> list[str]:
         return []
     manager.run([("stop", name) for name in planned.stop], switch.STOP_SECONDS)
     manager.reload()
-    manager.reset_failed(name for _, name in jobs)
+    built = current.compiled.deployments.values()
+    manager.reset_failed(changes.started_with(built, (name for _, name in jobs)))
     results = manager.run(jobs, _START_SECONDS)
     judge.refuse_when_stopping(manager)
     done = [f"generation {current.number} was not what the generator had emitted: loaded"]

@@ -218,10 +218,10 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     _write_definitions(scope, todo.definitions)
     imageids.give_back(todo.tags)
     manager.reload()
-    manager.reset_failed(todo.gone)
     compiled = generation.load(scope, todo.target.generation).compiled
     began = time.time()
     jobs = todo.jobs(switchfile.boot_id())
+    manager.reset_failed((*todo.gone, *_started_with(compiled, jobs)))
     for verb, name in jobs:
         host.report(f"{verb} {name}")
     unrefreshed = refresh.secrets(scope, compiled, todo.reload)
@@ -235,6 +235,12 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
         else:
             host.report(f"warning: {name} {reason}; it does not belong to Leger")
     return bad
+
+
+def _started_with(compiled: Compiled, jobs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The units whose start limits the jobs count against."""
+    begun = [name for verb, name in jobs if verb != "stop"]
+    return changes.started_with(compiled.deployments.values(), begun)
 
 
 def _bad(item: Returned) -> Bad:
@@ -272,8 +278,9 @@ def _to_commit(host: Host, todo: Switch) -> None:
 def _undo(host: Host, todo: Switch) -> None:
     """Start again what was stopped before the commit point, and forget the switch."""
     jobs = [("start", name) for name in reversed(todo.stop) if todo.run.get(name)]
+    before = goback.load_or_empty(host.scope, todo.origin).compiled
     for _ in range(2):  # once more: what was killed may have left a container behind
-        host.manager.reset_failed(name for _, name in jobs)
+        host.manager.reset_failed(_started_with(before, jobs))
         failed = problems(host.manager.run(jobs, todo.timeout))
         judge.refuse_when_stopping(host.manager)
         jobs = [("start", name) for name in failed]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from leger.changes import HELPERS, Changes, compare, members
+from leger.changes import HELPERS, Changes, compare, members, started_with
 from leger.member import Member
 from leger.model import Binding, Built, Tree, Unit
 from leger.systemd import State
@@ -57,6 +57,14 @@ def changed(
 def test_what_did_not_change_is_not_touched() -> None:
     same = built(unit("a.service"), unit("n-network.service", "network"))
     assert changed(same, same) == Changes()
+
+
+def test_what_a_unit_refers_to_starts_with_it() -> None:
+    web = unit("web@.service", depends=("web-build.service",))
+    build = unit("web-build.service", "build", depends=("base-image.service",))
+    found = started_with([built(web, build)], ["web@1.service", "other.service", "web@1.service"])
+    expected = {"web@1.service", "other.service", "web-build.service", "base-image.service"}
+    assert (len(found), set(found)) == (4, expected)
 
 
 def test_a_changed_unit_is_restarted_in_place() -> None:

@@ -7,7 +7,7 @@ failure and after `kill -9` as well.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,11 +75,19 @@ def resume(host: Host, work: Work) -> dict[str, str]:
     for _ in range(2):  # once more: what was killed may have left a container behind
         states = host.manager.states(work.start)
         idle = [name for name, state in states.items() if not state.stoppable]
-        host.manager.reset_failed(idle)
+        host.manager.reset_failed(_started_with(host, idle))
         failed = problems(host.manager.run([("start", name) for name in idle], _START_SECONDS))
         if not failed:
             break
     return bad | (failed if work.start else {})
+
+
+def _started_with(host: Host, names: Collection[str]) -> Collection[str]:
+    """The units whose start limits a start of `names` counts against."""
+    with contextlib.suppress(LegerError):
+        if current := generation.load_current(host.scope):
+            return changes.started_with(current.compiled.deployments.values(), names)
+    return names
 
 
 @contextlib.contextmanager

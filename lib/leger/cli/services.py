@@ -67,7 +67,7 @@ def _logs(options: argparse.Namespace, units: Collection[str]) -> NoReturn:
 
 def _change(manager: Manager, options: argparse.Namespace, current: Generation) -> int:
     from leger import drift
-    from leger.changes import HELPERS
+    from leger.changes import HELPERS, started_with
 
     verb = options.command.split()[1]
     seen = drift.observe(host.scope(user=options.user), manager, current)
@@ -78,7 +78,7 @@ def _change(manager: Manager, options: argparse.Namespace, current: Generation) 
     }
     live = {name for name in own if name in seen.states and seen.states[name].stoppable}
     names = _chosen(verb, own, live)
-    manager.reset_failed(names)
+    manager.reset_failed(started_with(current.compiled.deployments.values(), names))
     if verb == "restart":  # one by one would take a pod down with its last container
         manager.run([("stop", name) for name in names], _SECONDS)
     job = "stop" if verb == "stop" else "start"
