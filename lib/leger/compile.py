@@ -143,8 +143,9 @@ def _read(prepared: Mapping[str, Prepared]) -> Inside:
     plains: dict[str, Plain] = {}
     for name, item in sorted(prepared.items()):
         texts, unreadable = precheck.texts(name, item.tree)
-        faults += [*unreadable, *precheck.faults(name, item.tree, texts)]
-        sources += written.read(name, texts)
+        own = written.read(name, texts)
+        faults += [*unreadable, *precheck.faults(name, item.tree, texts, own)]
+        sources += own
         plains[name] = plain.read(name, item.tree)
         faults += plains[name].faults
     return Inside(sources, plains, faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from leger_generator.names import is_unit_name
 
@@ -30,12 +30,14 @@ def texts(deployment: str, tree: Tree) -> tuple[dict[str, str], list[Fault]]:
     return found, faults
 
 
-def faults(deployment: str, tree: Tree, found: Mapping[str, str]) -> list[Fault]:
-    """What in the names and in the syntax of these texts quadlet would stumble over."""
+def faults(
+    deployment: str, tree: Tree, found: Mapping[str, str], read: Iterable[sources.Source]
+) -> list[Fault]:
+    """What in the names and in the syntax of these texts, `read` already, quadlet stumbles over."""
     return [
         *_folders(deployment, tree),
         *_twice(deployment, found),
-        *(fault for source in sources.read(deployment, found) for fault in _names(source)),
+        *(fault for source in read for fault in _names(source)),
         *(fault for path, text in found.items() for fault in _syntax(deployment, path, text)),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ SUFFIXES = ("container", "volume", "network", "kube", "image", "pod", "build", "
 INSTALLED = (Path("/usr/libexec/podman/quadlet"), Path("/usr/lib/podman/quadlet"))
 SECTIONS = {suffix: suffix.capitalize() for suffix in SUFFIXES}
 _PREFIX = re.compile(r"^quadlet-generator\[\d+\]: ")
+_SOURCE = re.compile(r"^SourcePath=(.*)$", re.MULTILINE)
 _NOISE = ("Loading source unit file", "writing ", "Starting quadlet-generator", "processing enc")
 
 
@@ -49,6 +51,7 @@ def is_quadlet(path: str) -> bool:
     return bool(dot) and suffix in SUFFIXES
 
 
+@functools.lru_cache(maxsize=4096)
 def kind(path: str) -> str:
     """A quadlet's suffix; "" for other files."""
     return path.rpartition(".")[2] if is_quadlet(path) else ""
@@ -103,20 +106,16 @@ def _messages(done: processes.Completed) -> Iterator[str]:
 def _read(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     units: dict[str, str] = {}
     links: dict[str, str] = {}
-    for path in tree.walk(folder):
-        name = str(path.relative_to(folder))
-        if path.is_symlink():
-            links[name] = str(path.readlink())
+    for path in map(str, tree.walk(folder)):
+        name = os.path.relpath(path, folder)
+        if os.path.islink(path):
+            links[name] = os.readlink(path)
         else:
-            units[name] = path.read_text(errors="replace")
+            units[name] = Path(path).read_text(errors="replace")
     return dict(sorted(units.items())), dict(sorted(links.items()))
 
 
 def _sources(units: Mapping[str, str]) -> dict[str, str]:
     """Each unit's SourcePath=, with C escapes and doubled percent signs undone."""
-    found: dict[str, str] = {}
-    for name, text in units.items():
-        for line in text.splitlines():
-            if line.startswith("SourcePath="):
-                found[name] = line.removeprefix("SourcePath=").strip()
-    return found
+    found = {name: _SOURCE.findall(text) for name, text in units.items()}
+    return {name: paths[-1].strip() for name, paths in found.items() if paths}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class Source:
     file: UnitFile
     dropins: Mapping[str, UnitFile]
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The file's name, by which quadlets refer to each other."""
         return self.path.rpartition("/")[2]
@@ -39,16 +40,16 @@ class Source:
         """The folder that the quadlet's relative paths start at; "" is the tree's root."""
         return self.path.rpartition("/")[0]
 
-    @property
+    @functools.cached_property
     def kind(self) -> str:
         return quadlet.kind(self.path)
 
-    @property
+    @functools.cached_property
     def section(self) -> str:
         """The name of the quadlet's own section."""
         return quadlet.SECTIONS[self.kind]
 
-    @property
+    @functools.cached_property
     def unit(self) -> str:
         """The unit that quadlet makes of it, as the manual says; what it made counts more."""
         given = self.last(self.section, "ServiceName")
@@ -66,8 +67,7 @@ class Source:
     def named(self, section: str, *keys: str) -> Iterator[Located]:
         """The settings with one of `keys`, drop-ins included."""
         for path, file in self.files():
-            for setting in file.named(section, *keys):
-                yield Located(path, setting)
+            yield from (Located(path, setting) for setting in file.named(section, *keys))
 
     def values(self, section: str, key: str) -> list[Located]:
         """Those of a key that may be repeated that count: an empty value drops those before."""

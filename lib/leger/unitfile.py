@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,7 +50,17 @@ class UnitFile:
 
     def named(self, section: str, *keys: str) -> Iterator[Setting]:
         """The settings of `section` with one of `keys`, in order."""
-        return (item for item in self.settings if item.section == section and item.key in keys)
+        if len(keys) == 1:
+            return iter(self._by_key.get((section, keys[0]), ()))
+        found = [item for key in keys for item in self._by_key.get((section, key), ())]
+        return iter(sorted(found, key=lambda item: item.line))
+
+    @functools.cached_property
+    def _by_key(self) -> Mapping[tuple[str, str], Sequence[Setting]]:
+        found: dict[tuple[str, str], list[Setting]] = {}
+        for item in self.settings:
+            found.setdefault((item.section, item.key), []).append(item)
+        return found
 
     def values(self, section: str, key: str) -> list[str]:
         """The values of a key that may be repeated; an empty one drops those before it."""
@@ -61,7 +71,8 @@ class UnitFile:
 
     def last(self, section: str, key: str) -> str:
         """The value of a key that counts once; "" without it."""
-        return next((item.value for item in reversed(list(self.named(section, key)))), "")
+        found = self._by_key.get((section, key))
+        return found[-1].value if found else ""
 
     def replaced(self, changes: Mapping[Setting, str]) -> str:
         """The text with these settings' values changed, each on one line; the rest byte for byte.
@@ -151,9 +162,11 @@ class _Reader:
         self.section = ""
 
     def read(self) -> UnitFile:
-        number = 0
-        while number < len(self.lines):
-            number = self._line(number)
+        after = 0
+        for number, raw in enumerate(self.lines):
+            line = raw.strip(_SPACE)
+            if number >= after and line and line[0] not in "#;":
+                after = self._line(number, line)
         return UnitFile(
             self.lines,
             tuple(self.settings),
@@ -162,10 +175,8 @@ class _Reader:
             tuple(self.dangling),
         )
 
-    def _line(self, number: int) -> int:
-        line = self.lines[number].strip(_SPACE)
-        if not line or line[0] in "#;":
-            return number + 1
+    def _line(self, number: int, line: str) -> int:
+        """Take in the logical line that begins at `number`; the number of the line behind it."""
         if line[0] == "[" and line[-1] == "]":
             self.section = line[1:-1]
             self.sections.append((self.section, number + 1))

@@ -123,10 +123,10 @@ class Place:
 def inputs(text: str, place: Place) -> tuple[str, ...]:
     """The files and folders of the tree that the unit's text names ("." is all of it)."""
     found: set[str] = set()
+    store = str(place.tree.path)
     for line in text.splitlines():
-        if not line.startswith("SourcePath="):
-            rests = line.split(str(place.tree.path))[1:]
-            found.update(_named(rest, place.paths) for rest in rests)
+        if store in line and not line.startswith("SourcePath="):
+            found.update(_named(rest, place.paths) for rest in line.split(store)[1:])
     if place.links:
         found |= {resolve(path, place.links) or path for path in found}
     return tuple(sorted(found - {""}))
