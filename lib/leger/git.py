@@ -22,6 +22,7 @@ from leger.errors import LegerError
 from leger.gitprogram import FetchError, environment
 from leger.mirror import Asked, Mirror, RewoundError, splits
 from leger.scope import Scope
+from leger.source import shown
 
 if TYPE_CHECKING:
     import git
@@ -32,6 +33,7 @@ __all__ = [
 ]  # fmt: skip
 LINK = 0o120000
 FOLDER = 0o040000
+_AGAIN = "leger sync fetches it"
 SUBMODULE = 0o160000
 _ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]+)\0(.{20})", re.DOTALL)
 
@@ -115,9 +117,14 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
     """One commit of a mirror, read by GitPython's object database (`git cat-file --batch`)."""
 
     def __init__(self, mirror: Mirror, commit: str, seconds: float = 120.0) -> None:
-        self._repository = _repository(mirror.path)
+        if not mirror.path.is_dir():
+            raise FetchError(f"{shown(mirror.remote)}: not fetched", hint=_AGAIN)
+        self._name = commit[:12]
         self._deadline = time.monotonic() + seconds
-        self._commit = self._repository.commit(commit)
+        self._repository = _repository(mirror.path)
+        with self._told():
+            self._commit = self._repository.commit(commit)
+            self._tree: bytes = self._commit.tree.binsha
 
     def __exit__(self, *_error: object) -> None:
         self._repository.close()
@@ -151,15 +158,15 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
 
     def size(self, entry: Entry) -> int:
         """The bytes that the file has; nothing is unpacked."""
-        return int(self._repository.odb.info(entry.id).size)
+        with self._told():
+            return int(self._repository.odb.info(entry.id).size)
 
     def read(self, entry: Entry) -> bytes:
         """The content of a file, the target of a link."""
-        self._in_time()
-        return bytes(self._repository.odb.stream(entry.id).read())
+        return self._content(entry.id)
 
     def _folder(self, path: str) -> bytes:
-        tree: bytes = self._commit.tree.binsha
+        tree = self._tree
         for part in path.split("/") if path else []:
             found = [
                 id_ for id_, mode, name in self._children(tree) if (mode, name) == (FOLDER, part)
@@ -170,8 +177,7 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
         return tree
 
     def _children(self, tree: bytes) -> list[tuple[bytes, int, str]]:
-        self._in_time()
-        data = bytes(self._repository.odb.stream(tree).read())
+        data = self._content(tree)
         matches = list(_ENTRY.finditer(data))
         if sum(len(match[0]) for match in matches) != len(data):
             raise LegerError(f"commit {self._commit.hexsha[:12]}: tree {tree.hex()} is malformed")
@@ -180,9 +186,27 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
             for match in matches
         ]
 
-    def _in_time(self) -> None:
+    def _content(self, id_: bytes) -> bytes:
         if time.monotonic() > self._deadline:
-            raise LegerError(f"commit {self._commit.hexsha[:12]}: takes too long to read")
+            raise LegerError(f"commit {self._name}: takes too long to read")
+        with self._told():
+            return bytes(self._repository.odb.stream(id_).read())
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What GitPython says of objects that are damaged or not there, for an administrator."""
+        try:
+            yield
+        except _errors() as error:
+            said = str(error).strip().partition("\n")[0]
+            raise LegerError(f"commit {self._name} cannot be read: {said}", hint=_AGAIN) from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What GitPython raises, some of it by way of Python's own."""
+    from git import exc
+
+    return ValueError, OSError, exc.GitError, exc.ODBError
 
 
 def _repository(path: Path) -> git.Repo:

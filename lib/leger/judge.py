@@ -93,10 +93,10 @@ class Watch:
             now = time.monotonic()
             if poll.waiting:
                 poll.ask()
-            elif end is None:
-                end = now + self.quiet
-            elif now >= end and (now >= end + self.timeout or not _is_moving(states)):
-                return {}
+            else:
+                end = now + self.quiet if end is None else end
+                if now >= end and (now >= end + self.timeout or not _is_moving(states)):
+                    return {}
             what = "health" if poll.waiting else "quiet"
             done = len(before) - len(poll.waiting)
             tell(Progress(what, done, len(before), tuple(sorted(poll.waiting))))

@@ -123,12 +123,19 @@ def remove_network(name: str) -> None:
 
 def remove_image(name: str) -> None:
     """Remove the image `name`, unless something uses it."""
+    _there.discard(name)
     processes.run(["podman", "image", "rm", "--ignore", name], timeout=120)
 
 
+_there: set[str] = set()
+
+
 def has_image(name: str) -> bool:
-    """Whether podman has the image `name`."""
-    return processes.run(["podman", "image", "exists", name], timeout=60).code == 0
+    """Whether podman has the image `name`; one that is there is asked for once in a command."""
+    if name not in _there:
+        done = processes.run(["podman", "image", "exists", name], timeout=60)
+        _there.update([name] if done.code == 0 else [])
+    return name in _there
 
 
 def missing(kind: str, wanted: Mapping[str, str], *, thorough: bool) -> list[str]:

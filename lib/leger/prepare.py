@@ -16,6 +16,7 @@ from leger import (
     git,
     quadlet,
     relative,
+    remembered,
     render,
     signature,
     sources,
@@ -28,6 +29,7 @@ from leger.deployment import Deployment
 from leger.errors import ConfigError
 from leger.faults import FaultsError, in_file
 from leger.model import Fault, Tree
+from leger.remembered import Remembered
 from leger.scope import Scope
 from leger.tree import File
 from leger.unitfile import UnitFile
@@ -70,7 +72,8 @@ class Finished:
 def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = False) -> Prepared:
     """Write the deployment's tree at `commit` (fetched before) to store/.
 
-    With `mend` a tree that is there already is compared, and put right where it was changed.
+    What was prepared last is taken as it is, if nothing that went into it changed. With `mend` a
+    tree that is there already is compared, and put right where it was changed.
 
     Raises FaultsError with every fault of the content, ConfigError for a host's file, LegerError
     for a commit that nobody allowed has signed.
@@ -78,10 +81,22 @@ def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = F
     settings = config.load(scope)
     mirror = git.Mirror.of(scope, deployment)
     signature.check(mirror, deployment.name, deployment.verify, deployment.ref, commit)
+    folder = git.folder(scope, deployment)
+    key = remembered.key(scope, settings, deployment, commit, folder)
+    if known := Remembered.load(scope, deployment.name, key):
+        return _again(deployment, commit, known)
     with git.Commit(mirror, commit) as source:
-        folder = git.folder(scope, deployment)
         files = checkout.checkout(source, folder, deployment.name, settings.limits)
-        return finish(scope, settings, deployment, commit, files, mend=mend)
+        done = finish(scope, settings, deployment, commit, files, mend=mend)
+    origins = {path: (origin.file, origin.line) for path, origin in done.origins.items()}
+    Remembered(key, done.tree, done.warnings, origins).save(scope, deployment.name)
+    return done
+
+
+def _again(deployment: Deployment, commit: str, known: Remembered) -> Prepared:
+    origins = {path: Origin(*place) for path, place in known.origins.items()}
+    author = _author_in(deployment, known.tree)
+    return Prepared(deployment, commit, known.tree, author, known.warnings, origins)
 
 
 def finish(
@@ -110,9 +125,13 @@ def reopen(scope: Scope, deployment: Deployment, store: Path, commit: str) -> Pr
     Raises LegerError when the tree is gone.
     """
     found = tree.read(store)
-    path = store / authors.FILE
+    return Prepared(deployment, commit, found, _author_in(deployment, found))
+
+
+def _author_in(deployment: Deployment, found: Tree) -> Author:
+    path = found.path / authors.FILE
     files = {authors.FILE: File.of(path.read_bytes())} if authors.FILE in found.files else {}
-    return Prepared(deployment, commit, found, read_author(deployment, files))
+    return read_author(deployment, files)
 
 
 def read_author(deployment: Deployment, files: Mapping[str, File]) -> Author:
