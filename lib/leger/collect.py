@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
@@ -17,6 +16,7 @@ from leger.errors import CancelledError, LegerError
 from leger.scope import Scope
 
 _STORE = re.compile(rb"/store/([a-z0-9-]+-[0-9a-f]{16})(?=[/ ])")
+_NAMED = re.compile(rb"/store/([a-z0-9_-]+-[0-9a-f]{16})(?![a-z0-9_-])")
 
 
 def collect(scope: Scope, keep: Keep | None = None) -> list[Path]:
@@ -72,17 +72,18 @@ def mounted(proc: Path = Path("/proc")) -> set[str]:
 def _trees(scope: Scope, number: int) -> Iterator[str]:
     """The trees that a kept generation names, that of the host's own quadlets too.
 
-    LegerError if it cannot be read: then nothing goes.
+    Its units.json names them all, and has a checksum. LegerError if it or the manifest is not
+    whole: then nothing goes.
     """
     path = generation.manifest_path(scope, number)
+    if not disk.read_file(path, generation.MAX_BYTES).endswith(b"}\n"):
+        raise LegerError(f"{path}: cannot be understood")
+    path = generation.units_path(scope, number)
     try:
-        raw = json.loads(disk.read_file(path, generation.MAX_BYTES))
-        for built in raw["deployments"].values():
-            yield Path(built["tree"]["path"]).name
-        units = disk.read_file(generation.units_path(scope, number), plan.MAX_BYTES)
-        yield from (Path(folder).name for folder in plan.decode(units).search)
-    except (ValueError, KeyError, TypeError, plan.PlanError) as error:
+        _, body = plan.seal(disk.read_file(path, plan.MAX_BYTES))
+    except plan.PlanError as error:
         raise LegerError(f"{path}: cannot be understood") from error
+    yield from {name.decode() for name in _NAMED.findall(body)}
 
 
 def _present(scope: Scope) -> list[Path]:

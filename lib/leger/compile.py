@@ -23,9 +23,9 @@ from leger import (
     messages,
     plain,
     precheck,
+    rendered,
     secretrefs,
 )
-from leger import quadlet as quadlets
 from leger import sources as written
 from leger import units as units_
 from leger.errors import LegerError
@@ -77,6 +77,7 @@ def compile_scope(
             is_real=True,
             own_units=_own_units(scope),
             dropins=hostfolders.dropins(scope),
+            memory=rendered.memory(scope),
         ),
     )
     compiler.faults += _missing_files(scope, prepared, inside)
@@ -97,6 +98,7 @@ class Host:
     is_real: bool = False
     own_units: frozenset[str] = frozenset()
     dropins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    memory: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -201,12 +203,11 @@ class Compiler:
         """What quadlet makes of the deployments, and the names of the host's own units."""
         unfit = {fault.deployment for fault in self.inside.faults}
         trees = {name: item.tree.path for name, item in self.prepared.items() if name not in unfit}
-        folders = list(trees.values())
-        if self.host.tree:
-            folders.append(self.host.tree.path)
-        if not folders:
+        read = [self.prepared[name].tree for name in trees]
+        read += [self.host.tree] if self.host.tree else []
+        if not read:
             return units_.Rendered({}, {}, {}), {}
-        output = quadlets.run(binary, folders, user=self.host.user, timeout=TIMEOUT)
+        output = rendered.run(self.host.memory, binary, read, user=self.host.user, timeout=TIMEOUT)
         told = messages.understand(output.messages, self.inside.sources, trees)
         self.faults += told.faults
         self.warnings += told.warnings

@@ -120,12 +120,15 @@ def compare(
 ) -> tuple[Drift, ...]:
     """As `read`, of what was seen."""
     user = scope.name == "user"
+    owned = _owned(seen, ("network", "volume", *(("container",) if thorough else ())))
+    if owned.get("container"):
+        podman.look_at_containers()
     found = (
         *_files(scope, current),
         *_trees(current.compiled.deployments.values(), thorough=thorough),
         *_overridden(scope, current, seen.units),
         *_units(seen, user=user),
-        *_objects(seen, thorough=thorough),
+        *_objects(seen, owned, thorough=thorough),
     )
     return tuple(replace(one, mend=in_scope(one.mend, user=user)) for one in found)
 
@@ -256,10 +259,10 @@ def _down(
     return None
 
 
-def _objects(seen: Seen, *, thorough: bool) -> Iterator[Drift]:
-    """What podman does not have although its unit is up."""
-    for kind in ("network", "volume", "container") if thorough else ("network", "volume"):
-        wanted = {
+def _owned(seen: Seen, kinds: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The names in podman of what the units that are up own, by kind and unit."""
+    return {
+        kind: {
             name: resource
             for name, unit in seen.units.items()
             if unit.kind == kind
@@ -267,6 +270,15 @@ def _objects(seen: Seen, *, thorough: bool) -> Iterator[Drift]:
             and seen.states.get(name, State()).active == "active"
             and (resource := _resource(unit, name))
         }
+        for kind in kinds
+    }
+
+
+def _objects(
+    seen: Seen, owned: Mapping[str, Mapping[str, str]], *, thorough: bool
+) -> Iterator[Drift]:
+    """What podman does not have although its unit is up."""
+    for kind, wanted in owned.items():
         for name in podman.missing(kind, wanted, thorough=thorough):
             message = f"podman has no {kind} {wanted[name]} any more"
             yield _of(seen.units[name], name, Kind.REMOVED, message, Repair.RESTART)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import ssl
 import time
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
@@ -83,6 +81,8 @@ class Poll:
 
     def ask(self) -> None:
         """Ask all that were not content yet, together."""
+        from concurrent.futures import ThreadPoolExecutor  # who has no probe does not wait for it
+
         names = list(self.waiting)
         with ThreadPoolExecutor(_TOGETHER) as pool:
             answers = list(pool.map(Probe.ask, self.waiting.values()))
@@ -183,6 +183,8 @@ def _ask(url: SplitResult, end: float) -> int:
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(_connected(url.hostname or "", port, end))
         if url.scheme == "https":
+            import ssl
+
             context = ssl.create_default_context()
             connection.settimeout(_left(end))
             connection = stack.enter_context(

@@ -22,14 +22,15 @@ class ImageError(LegerError):
 def provide(units: Iterable[Unit], report: Report) -> None:
     """Have the image of each of `units`, or raise ImageError naming all that cannot be had."""
     faults = []
-    for unit in units:
+    wanted = list(units)
+    podman.image_ids(name for unit in wanted for name in _named(unit))  # all by one call
+    for unit in wanted:
         try:
             if unit.kind in _RUN_AHEAD:
                 report(f"{unit.deployment}: {_doing(unit)}")
                 _run_ahead(unit)
-            for image in filter(_is_image, (unit.image, *unit.images)):
-                if unit.kind not in _RUN_AHEAD:
-                    _pull(unit, image, report)
+            for image in _named(unit):
+                _pull(unit, image, report)
         except ImageError as error:
             faults.append(error)
     if faults:
@@ -37,6 +38,13 @@ def provide(units: Iterable[Unit], report: Report) -> None:
             "\n".join(str(fault) for fault in faults),
             hint=next((fault.hint for fault in faults if fault.hint), ""),
         )
+
+
+def _named(unit: Unit) -> tuple[str, ...]:
+    """The images that have to be there before the unit starts."""
+    if unit.kind in _RUN_AHEAD:
+        return ()
+    return tuple(filter(_is_image, (unit.image, *unit.images)))
 
 
 def _is_image(image: str) -> bool:
@@ -82,6 +90,7 @@ def _doing(unit: Unit) -> str:
 
 def _podman(command: list[str], folder: Path | None, unit: Unit) -> processes.Completed:
     try:
+        podman.changed()
         return processes.run(command, timeout=_SECONDS, folder=folder)
     except processes.TimedOutError as error:
         raise ImageError(f"{unit.deployment}: {unit.source}: {error}") from error

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field, replace
 from leger_generator.identity import is_same
 
 from leger import author as authors
-from leger import bindings, comparing, deployed, generation, keeping, quadlet
+from leger import comparing, deployed, generation, keeping, quadlet
 from leger.changes import Changes
 from leger.deployed import Deployed
 from leger.deployment import Deployment, Target, definitions, dump, is_defined_elsewhere, load
 from leger.errors import LegerError
 from leger.faults import FaultsError
 from leger.generation import Generation
-from leger.legerdclient import Client
 from leger.model import Compiled, Fault, Move
 from leger.prepare import Prepared
 from leger.scope import Scope
@@ -245,6 +244,11 @@ class _Planner:
 
     def _missing_secrets(self, new: Compiled, fresh: Mapping[str, Prepared]) -> list[Fault]:
         own = [new.deployments[name] for name in fresh if name in new.deployments]
+        if not any(built.bindings for built in own):
+            return []
+        from leger import bindings
+        from leger.legerdclient import Client
+
         absent, unknown = bindings.missing(own, Client())
         self.warnings += unknown
         self.absent |= dict.fromkeys(absent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,18 @@ from leger import processes
 from leger.errors import LegerError
 
 LABEL = "io.leger.source"
+_LISTING = ("podman", "ps", "--no-trunc", "--format", "{{.Names}}\t{{.Image}}\t{{.ImageID}}")
+
+
+@dataclass
+class _Seen:
+    """What podman said in this command: to ask it takes longer than most that is done with it."""
+
+    images: dict[str, str] = field(default_factory=dict)
+    containers: Callable[[], processes.Completed] | None = None
+
+
+_seen = _Seen()
 
 
 @dataclass(frozen=True)
@@ -123,19 +135,13 @@ def remove_network(name: str) -> None:
 
 def remove_image(name: str) -> None:
     """Remove the image `name`, unless something uses it."""
-    _there.discard(name)
+    changed()
     processes.run(["podman", "image", "rm", "--ignore", name], timeout=120)
 
 
-_there: set[str] = set()
-
-
 def has_image(name: str) -> bool:
-    """Whether podman has the image `name`; one that is there is asked for once in a command."""
-    if name not in _there:
-        done = processes.run(["podman", "image", "exists", name], timeout=60)
-        _there.update([name] if done.code == 0 else [])
-    return name in _there
+    """Whether podman has the image `name`."""
+    return name in image_ids([name])
 
 
 def missing(kind: str, wanted: Mapping[str, str], *, thorough: bool) -> list[str]:
@@ -145,12 +151,20 @@ def missing(kind: str, wanted: Mapping[str, str], *, thorough: bool) -> list[str
     """
     if not wanted or (not thorough and all(_kept(kind, name).exists() for name in wanted.values())):
         return []
-    form = "{{.Names}}" if kind == "container" else "{{.Name}}"
-    done = processes.run(["podman", kind, "ls", "--format", form], timeout=60)
-    if done.code != 0:
+    present = _names_of_containers() if kind == "container" else _names(kind)
+    if present is None:
         return []
-    present = set(done.stdout.decode(errors="replace").split())
     return [key for key, name in wanted.items() if name not in present]
+
+
+def _names(kind: str) -> set[str] | None:
+    done = processes.run(["podman", kind, "ls", "--format", "{{.Name}}"], timeout=60)
+    return set(done.stdout.decode(errors="replace").split()) if done.code == 0 else None
+
+
+def _names_of_containers() -> set[str] | None:
+    running = _running()
+    return None if running is None else {name for row in running for name in row[0].split(",")}
 
 
 def _kept(kind: str, name: str) -> Path:
@@ -210,8 +224,16 @@ def remove_secrets(names: Iterable[str]) -> None:
 
 
 def image_ids(names: Iterable[str]) -> dict[str, str]:
-    """The ids of those images among `names` that podman has, 64 hex digits each."""
-    wanted = sorted(set(names))
+    """The ids of those images among `names` that podman has, 64 hex digits each.
+
+    What it has is asked for once in a command, unless `changed` says that it may be another.
+    """
+    wanted = set(names)
+    _seen.images |= _image_ids(sorted(wanted - _seen.images.keys()))
+    return {name: _seen.images[name] for name in sorted(wanted & _seen.images.keys())}
+
+
+def _image_ids(wanted: Sequence[str]) -> dict[str, str]:
     if not wanted:
         return {}
     command = ["podman", "image", "inspect", "--format", "{{.Id}}"]
@@ -221,22 +243,42 @@ def image_ids(names: Iterable[str]) -> dict[str, str]:
         return dict(zip(wanted, ids, strict=True))
     if len(wanted) == 1:
         return {}
-    return {name: id_ for one in wanted for name, id_ in image_ids([one]).items()}
+    return {name: id_ for one in wanted for name, id_ in _image_ids([one]).items()}
 
 
 def images_in_use(names: Collection[str]) -> dict[str, str]:
     """The ids of those images among `names` that containers run with."""
     if not names:
         return {}
-    form = "{{.Image}} {{.ImageID}}"
-    command = ["podman", "ps", "--no-trunc", "--format", form]
-    rows = processes.run(command, timeout=60).stdout.decode(errors="replace").splitlines()
-    pairs = (row.rpartition(" ") for row in rows)
-    return {name: id_ for name, _, id_ in pairs if name in names and id_}
+    return {name: id_ for _, name, id_ in _running() or () if name in names and id_}
+
+
+def look_at_containers() -> None:
+    """Begin to ask what runs: who wants to know waits for what is left of it."""
+    if _seen.containers is None:
+        _seen.containers = processes.ahead(_LISTING, timeout=60)
+
+
+def changed() -> None:
+    """Whatever podman said about containers and images may be otherwise now."""
+    _seen.images.clear()
+    _seen.containers = None
+
+
+def _running() -> list[tuple[str, str, str]] | None:
+    """Names, image and the image's id of each container that runs; None if podman fails."""
+    look_at_containers()
+    assert _seen.containers is not None
+    done = _seen.containers()
+    if done.code != 0:
+        return None
+    rows = (row.split("\t") for row in done.stdout.decode(errors="replace").splitlines())
+    return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]
 
 
 def tag(image: str, name: str) -> None:
     """Give `image` (an id) one more name, taking it from the image that has it."""
+    _seen.images.pop(name, None)
     processes.run(["podman", "tag", image, name], timeout=60)
 
 

@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,27 @@ def run(
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
     return Completed(process.returncode, stdout, stderr)
+
+
+def ahead(command: Sequence[str], *, timeout: float) -> Callable[[], Completed]:
+    """As `run`, beside what the caller does until it calls the result, which waits for the end."""
+    ended: list[Completed | LegerError] = []
+
+    def follow() -> None:
+        try:
+            ended.append(run(command, timeout=timeout))
+        except LegerError as error:
+            ended.append(error)
+
+    def result() -> Completed:
+        thread.join()
+        if isinstance(ended[0], LegerError):
+            raise ended[0]
+        return ended[0]
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    return result
 
 
 def stream(

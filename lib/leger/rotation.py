@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from leger import changes, disk, generation
 from leger.errors import LegerError
 from leger.generation import Generation
-from leger.legerdclient import Client, UnreachableError
 from leger.model import Binding, Built, Compiled, Unit
 from leger.scope import Scope
 from leger.systemd import Manager, State, settled_states
@@ -89,6 +88,8 @@ def due(scope: Scope, manager: Manager, report: Callable[[str], None]) -> tuple[
     """The units that rotated secrets concern; none while legerd cannot be asked, which is said."""
     if not scope.started.is_dir():
         return ()
+    from leger.legerdclient import UnreachableError  # many hosts and commands have no secrets
+
     try:
         return changed(scope, manager, generation.load_current(scope))
     except UnreachableError as error:
@@ -106,6 +107,8 @@ def changed(scope: Scope, manager: Manager, current: Generation | None) -> tuple
     held = list(_held(scope, manager, current))
     if not held:
         return ()
+    from leger.legerdclient import Client
+
     asked = list(dict.fromkeys((one.binding.legerd, one.binding.version, one.tag) for one in held))
     newer = dict(zip(asked, Client().newer(asked), strict=True))
     return tuple(

@@ -7,12 +7,12 @@ jobs that were cancelled or for a manager that is on its way down.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 
 from leger import changes, comparing, emitted, generation, health, judge, switch
-from leger.backup import restore
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
 from leger.model import Compiled
@@ -40,6 +40,10 @@ def mend(host: Host) -> list[str]:
 
 def _end_backup(host: Host) -> list[str]:
     """Take up an interrupted backup or restore: what it stopped runs again, whatever else."""
+    if not os.path.lexists(host.scope.backup_journal):
+        return []
+    from leger.backup import restore
+
     try:
         return restore.recover(host)
     except LegerError as error:

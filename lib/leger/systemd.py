@@ -152,7 +152,6 @@ class _Bus:
             self._signature = dbuslib.apply_signature
             self._bus = dbuslib.DBus(user_mode=user)
             self._bus.open()
-            self._call(b"Subscribe", b"")
         except Exception as error:  # pystemd has no common error that is exported
             raise _NoBusError from error
         self._removed: dict[str, str] = {}

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from leger.cli import arguments, deploy, main
-from leger.errors import ConfigError
+from leger.cli import arguments, deploy, main, output
+from leger.errors import ConfigError, LegerError
 from leger.trust import NOTHING, Auth
 from repositories import place
 
 ROOT = Path(__file__).resolve().parents[2]
-LEGER = "import sys; from leger.cli.main import main; sys.exit(main())"
+LEGER = "from leger.cli.main import program; program()"
 
 
 def leger(
@@ -117,6 +117,29 @@ def test_a_sync_with_nothing_new_imports_what_it_needs() -> None:
         [sys.executable, "-c", code], capture_output=True, env=env, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_a_result_that_cannot_be_written_is_no_success(tmp_path: Path) -> None:
+    command = f"{sys.executable} -c '{LEGER}' validate {tmp_path} --json"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'generator'}"}
+    (tmp_path / "n.network").write_text("[Network]\n")
+    full = ["bash", "-c", f"{command} >/dev/full"]
+    done = subprocess.run(full, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "the result cannot be written: No space left on device" in done.stderr
+    gone = ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(gone, env=environment, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_told_cannot_move_a_terminals_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    output.error(LegerError("a\x1b[2Kb!\nsecond \x9b", hint="c\x07d\te"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "leger: error: a\ufffd[2Kb!",
+        "leger: error: second \ufffd",
+        "leger: hint: c\ufffdd\te",
+    ]
 
 
 def test_a_value_is_never_taken_as_an_argument() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +66,12 @@ def test_nothing_goes_while_a_switch_is_under_way(scope: Scope) -> None:
     assert collect.collect(scope, Keep(1)) == []
 
 
-def test_nothing_goes_when_a_manifest_cannot_be_read(scope: Scope) -> None:
-    generation.manifest_path(scope, 6).write_text("{")
+@pytest.mark.parametrize("file", [generation.manifest_path, generation.units_path])
+def test_nothing_goes_when_a_manifest_cannot_be_read(
+    scope: Scope, file: Callable[[Scope, int], Path]
+) -> None:
+    whole = file(scope, 6).read_bytes()
+    file(scope, 6).write_bytes(whole[: len(whole) // 2])
     assert collect.collect(scope, Keep(2)) == []
     assert len(present(scope)) == len(DIGESTS)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from leger import changes as changed
 from leger import generation, yamlfile
-from leger.backup import create, retention
 from leger.backup.rules import Rules
 from leger.changes import Changes
 from leger.deployment import Deployment, definitions, load
@@ -57,6 +56,8 @@ def before_update(host: Host, name: str, commit: str) -> None:
     asked = rules(host.scope, name)
     if not asked.before_update:
         return
+    from leger.backup import create, retention  # most updates need none of it
+
     try:
         made = create.create(host, name, asked, f"before the update to {commit[:12]}")
     except LegerError as error:

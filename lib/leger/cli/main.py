@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from leger import __version__
 from leger.cli import arguments, output
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     options = arguments.parser(__version__, given).parse_args(given)
     try:
-        return _run(options, given)
+        return output.finished(_run(options, given))
     except LegerError as error:
         output.error(error)
         return error.exit_code
@@ -35,6 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         output.error(_of_the_disk(error))
         return 1
+
+
+def program() -> NoReturn:
+    """Run `leger` as a whole process, and end it without taking apart what it built first."""
+    os._exit(main())
 
 
 def _of_the_disk(error: OSError) -> LegerError:

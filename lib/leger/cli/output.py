@@ -5,15 +5,34 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from leger.cli.colour import plain
 from leger.errors import CancelledError, LegerError
 from leger.model import Fault
 
 
 def result(text: str) -> None:
-    """Print a line of a result."""
-    print(text)  # noqa: T201
+    """Print a line of a result. Raises LegerError where it cannot be written."""
+    with _told():
+        print(text)  # noqa: T201
+
+
+def finished(code: int) -> int:
+    """Write what is left of the result; `code` again. Raises as `result`."""
+    with _told():
+        sys.stdout.flush()
+    return code
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # as `| head` does it
+        raise
+    except OSError as error:
+        raise LegerError(f"the result cannot be written: {error.strerror}") from error
 
 
 def document(value: object) -> None:
@@ -31,9 +50,13 @@ def table(rows: Iterable[Sequence[str]]) -> None:
 
 
 def progress(text: str) -> None:
-    """Tell what is being done; a reader that went away does not stop the work."""
+    """Tell what is being done; a reader that went away does not stop the work.
+
+    What it says may be a repository's words: nothing of it moves a terminal's cursor.
+    """
+    said = "\n".join(map(plain, text.split("\n")))
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print(said, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def error(problem: LegerError) -> None:
