@@ -162,7 +162,7 @@ def encode(plan: Plan) -> bytes:
         body = text.encode()
     except UnicodeEncodeError as error:
         raise PlanError("a text in it is not Unicode") from error
-    faults = plan.problems or Plan.parse(json.loads(text)).problems
+    faults = plan.problems or Plan.parse(plan.raw()).problems
     if faults:
         raise PlanError(faults[0])
     plan.digest = _digest(body)

@@ -10,8 +10,10 @@ from leger import (
     changes,
     collect,
     generation,
+    imageids,
     images,
     planning,
+    podman,
     settle,
     staging,
     switch,
@@ -65,6 +67,7 @@ def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
 
     With `strict` that is raised, and nothing was changed. Raises what `apply` raises.
     """
+    _look_at_images(host, wish)
     plan = with_images(host, wish)
     if strict:
         plan.insist()
@@ -77,6 +80,20 @@ def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
         staging.discard(host.scope, name)
     badcommits.forget(host.scope, done - plan.refused.keys())
     return outcome
+
+
+def _look_at_images(host: Host, wish: Wish) -> None:
+    """Begin to ask podman for the images of what is to be updated: most name the same again."""
+    current = generation.load_current(host.scope)
+    known = current.compiled.deployments if current else {}
+    updated = [
+        known[item.deployment.name]
+        for item in wish.targets
+        if item.deployment.name in known and known[item.deployment.name].commit != item.commit
+    ]
+    if current and updated:
+        names = (name for built in updated for name in built.units)
+        podman.look_at_images(imageids.named(current.compiled, names))
 
 
 def with_images(host: Host, wish: Wish) -> Plan:

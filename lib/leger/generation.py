@@ -8,7 +8,6 @@ generation that belongs there, so that a reset /etc is noticed.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import pwd
@@ -99,6 +98,7 @@ class Generation:
         disk.make_folder(scope.manifests)
         disk.write_file(units_path(scope, self.number), data, 0o600)
         done.save_manifest(scope)
+        _keep(scope, done)
         return done
 
     def save_manifest(self, scope: Scope) -> None:
@@ -178,17 +178,40 @@ def new(scope: Scope, compiled: Compiled, definitions: Mapping[str, str], why: s
 def load(scope: Scope, number: int) -> Generation:
     """Read generation `number`, once while its files stay. Raises LegerError naming the file."""
     path, units = manifest_path(scope, number), units_path(scope, number)
+    identities = disk.identity(path), disk.identity(units)
+    known = _loaded.get(path)
+    if known is not None and known[0] == identities:
+        return known[1]
     try:
-        return _load(path, units, (disk.identity(path), disk.identity(units)))
+        found = _load(path, units)
     except (ValueError, KeyError, TypeError, plan.PlanError) as error:
         raise LegerError(
             f"{path}: the manifest of generation {number} is damaged: {error}",
             hint=f"deploy again; the units of {scope.units} run on",
         ) from error
+    return _remember(path, identities, found)
 
 
-@functools.lru_cache(maxsize=3)
-def _load(path: Path, units: Path, _identities: object) -> Generation:
+_loaded: dict[Path, tuple[object, Generation]] = {}
+_MOST = 3
+
+
+def _keep(scope: Scope, saved: Generation) -> None:
+    """What was just written need not be read again: it is at hand as it would be read."""
+    path, units = manifest_path(scope, saved.number), units_path(scope, saved.number)
+    read = replace(saved, compiled=replace(saved.compiled, faults=(), warnings=()))
+    _remember(path, (disk.identity(path), disk.identity(units)), read)
+
+
+def _remember(path: Path, identities: object, found: Generation) -> Generation:
+    _loaded.pop(path, None)
+    if len(_loaded) >= _MOST:
+        del _loaded[next(iter(_loaded))]
+    _loaded[path] = identities, found
+    return found
+
+
+def _load(path: Path, units: Path) -> Generation:
     raw = json.loads(disk.read_file(path, MAX_BYTES))
     return _parse(raw, plan.decode(disk.read_file(units, plan.MAX_BYTES)))
 

@@ -12,6 +12,8 @@ from leger import processes
 from leger.errors import LegerError
 
 LABEL = "io.leger.source"
+_INSPECT = ("podman", "image", "inspect", "--format", "{{.Id}}")
+_FEW = 32
 _LISTING = ("podman", "ps", "--no-trunc", "--format", "{{.Names}}\t{{.Image}}\t{{.ImageID}}")
 
 
@@ -21,6 +23,7 @@ class _Seen:
 
     images: dict[str, str] = field(default_factory=dict)
     containers: Callable[[], processes.Completed] | None = None
+    looking: tuple[Sequence[str], Callable[[], processes.Completed]] | None = None
 
 
 _seen = _Seen()
@@ -229,6 +232,10 @@ def image_ids(names: Iterable[str]) -> dict[str, str]:
     What it has is asked for once in a command, unless `changed` says that it may be another.
     """
     wanted = set(names)
+    if wanted and _seen.looking is not None:
+        asked, result = _seen.looking
+        _seen.looking = None
+        _seen.images |= _ids(asked, result())
     _seen.images |= _image_ids(sorted(wanted - _seen.images.keys()))
     return {name: _seen.images[name] for name in sorted(wanted & _seen.images.keys())}
 
@@ -236,13 +243,9 @@ def image_ids(names: Iterable[str]) -> dict[str, str]:
 def _image_ids(wanted: Sequence[str]) -> dict[str, str]:
     if not wanted:
         return {}
-    command = ["podman", "image", "inspect", "--format", "{{.Id}}"]
-    done = processes.run([*command, *wanted], timeout=60)
-    ids = done.stdout.decode(errors="replace").split()
-    if done.code == 0 and len(ids) == len(wanted):
-        return dict(zip(wanted, ids, strict=True))
-    if len(wanted) == 1:
-        return {}
+    found = _ids(wanted, processes.run([*_INSPECT, *wanted], timeout=60))
+    if found or len(wanted) == 1:
+        return found
     return {name: id_ for one in wanted for name, id_ in _image_ids([one]).items()}
 
 
@@ -251,6 +254,20 @@ def images_in_use(names: Collection[str]) -> dict[str, str]:
     if not names:
         return {}
     return {name: id_ for _, name, id_ in _running() or () if name in names and id_}
+
+
+def _ids(wanted: Sequence[str], done: processes.Completed) -> dict[str, str]:
+    """What podman said of `wanted`; nothing if it does not have all of them."""
+    ids = done.stdout.decode(errors="replace").split()
+    complete = done.code == 0 and len(ids) == len(wanted)
+    return dict(zip(wanted, ids, strict=True)) if complete else {}
+
+
+def look_at_images(names: Collection[str]) -> None:
+    """Begin to ask for the ids of `names`, unless they are many: few of those are wanted then."""
+    wanted = sorted(names)
+    if 0 < len(wanted) <= _FEW:
+        _seen.looking = wanted, processes.ahead([*_INSPECT, *wanted], timeout=60)
 
 
 def look_at_containers() -> None:
@@ -262,7 +279,7 @@ def look_at_containers() -> None:
 def changed() -> None:
     """Whatever podman said about containers and images may be otherwise now."""
     _seen.images.clear()
-    _seen.containers = None
+    _seen.containers = _seen.looking = None
 
 
 def _running() -> list[tuple[str, str, str]] | None:
@@ -278,7 +295,7 @@ def _running() -> list[tuple[str, str, str]] | None:
 
 def tag(image: str, name: str) -> None:
     """Give `image` (an id) one more name, taking it from the image that has it."""
-    _seen.images.pop(name, None)
+    changed()
     processes.run(["podman", "tag", image, name], timeout=60)
 
 

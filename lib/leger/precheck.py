@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 
 from leger_generator.names import is_unit_name
@@ -51,13 +53,18 @@ def _text(deployment: str, tree: Tree, path: str) -> str | Fault:
             path,
             hint="remove it, or name it in exclude:",
         )
-    file = tree.path / path
-    if not file.is_file():
+    file = f"{tree.path}/{path}"
+    try:
+        status = os.stat(file)
+    except OSError:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
         what = "a link that leads nowhere" if tree.files[path][0] == LINK else "no file"
         return Fault(deployment, f"{what} with a quadlet's name", path)
-    if file.stat().st_size > sources.MAX_BYTES:
+    if status.st_size > sources.MAX_BYTES:
         return Fault(deployment, f"larger than {sources.MAX_BYTES >> 20} MiB", path)
-    data = file.read_bytes()
+    with open(file, "rb", buffering=0) as stream:
+        data = stream.readall()
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

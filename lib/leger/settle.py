@@ -82,9 +82,11 @@ def settle(host: Host, timeout: float = 300.0) -> list[str]:
 def _restore_units(scope: Scope) -> list[str]:
     """Put units.json back if /etc was reset or rolled back under us."""
     current = Current.read(scope)
-    emitted = generation.emitted_point(scope)
-    if current is None or current.point == emitted or current.point.generation == 0:
+    if current is None or current.point.generation == 0:
         return []
+    if generation.is_in_place(scope, current.point):
+        return []
+    emitted = generation.emitted_point(scope)
     if emitted is not None and _is_later(scope, emitted, current.point):
         Current(emitted, confirmed=False).write(scope)
         return [f"{scope.current} was behind: generation {emitted.generation} is in place"]

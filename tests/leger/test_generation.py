@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from leger import generation
 from leger.errors import LegerError
 from leger.generation import EMPTY, Current, Generation, Point
 from leger.model import Binding, Built, Compiled, Tree, Unit
+from leger.prepare import Prepared
 from leger.scope import Scope
 from leger_generator import plan
 
@@ -57,9 +59,41 @@ def saved(scope: Scope, made: Compiled | None = None) -> Generation:
     return generation.new(scope, made, {"web": "source: x\n"}, "deploy web").save(scope)
 
 
-def test_a_generation_reads_back_as_it_was_written(scope: Scope) -> None:
+def test_a_generation_reads_back_as_it_was_written(
+    scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written = saved(scope)
     assert generation.load(scope, written.number) == written
+    monkeypatch.setattr(generation, "_loaded", {})
+    assert generation.load(scope, written.number) == written
+
+
+def test_what_a_compile_yields_is_the_same_from_memory_and_from_the_disk(
+    scope: Scope,
+    prepared: Callable[..., Prepared],
+    compiled: Callable[..., Compiled],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a hook, a template and its instance, a pod, a warning."""
+    quadlet = "[Container]\nImage=localhost/hello:1\nSecret=token\n"
+    made = compiled(
+        prepared(
+            "web",
+            {
+                "web.container": f"{quadlet}Pod=all.pod\n[Install]\nWantedBy=default.target\n",
+                "mail@.container": quadlet,
+                "mail@a.container": "-> mail@.container",
+                "all.pod": "[Pod]\n",
+                "data.volume": "[Volume]\nDriver=local\n",
+            },
+        )
+    )
+    assert made.faults == ()
+    written = generation.new(scope, made, {"web": "source: x\n"}, "deploy web").save(scope)
+    from_memory = generation.load(scope, written.number)
+    monkeypatch.setattr(generation, "_loaded", {})
+    from_disk = generation.load(scope, written.number)
+    assert from_memory == from_disk
 
 
 def test_committing_replaces_units_json_and_keeps_the_one_before(scope: Scope) -> None:
