@@ -1,6 +1,6 @@
 """Waiting for a child process with a deadline, without the modules that cost start-up time."""
 
-import os
+import posix
 import time
 
 TYPE_CHECKING = False
@@ -16,9 +16,9 @@ def hold_signal() -> None:
 
 
 def wait(child: int, deadline: float) -> int | None:
-    """The status of `child` (as os.waitpid has it), or None if it runs on at `deadline`."""
+    """The status of `child` (as posix.waitpid has it), or None if it runs on at `deadline`."""
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status = posix.waitpid(child, posix.WNOHANG)
         if ended:
             return status
         left = deadline - time.monotonic()
@@ -29,4 +29,4 @@ def wait(child: int, deadline: float) -> int | None:
 
 def kill(child: int, *, group: bool = False) -> None:
     """Kill `child` (with its process group, if it leads one) and do not wait for it."""
-    (os.killpg if group else os.kill)(child, _signal.SIGKILL)
+    (posix.killpg if group else posix.kill)(child, _signal.SIGKILL)

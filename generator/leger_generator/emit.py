@@ -1,6 +1,6 @@
 """From a plan to a generator's folder: units, drop-ins, links; one bad entry costs only itself."""
 
-import os
+import posix
 
 from leger_generator import files
 
@@ -15,7 +15,7 @@ def emit(
     folder: str, texts: "Mapping[str, str]", links: "Mapping[str, str]", journal: "Journal"
 ) -> None:
     """Write `texts` and `links` (paths relative to `folder`), naming what cannot be written."""
-    below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    below = posix.open(folder, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
     made: set[str] = set()
     for path, text in texts.items():
         try:
@@ -31,7 +31,7 @@ def emit(
             files.link(path, target, below)
         except OSError as error:
             journal.say(f"{path}: not linked: {error.strerror}")
-    os.close(below)
+    posix.close(below)
 
 
 def replace(folder: str, texts: "Mapping[str, str]", journal: "Journal") -> None:
@@ -41,7 +41,7 @@ def replace(folder: str, texts: "Mapping[str, str]", journal: "Journal") -> None
         temporary = f"{folder}/{parent}{slash}.{name}"
         try:
             files.write(temporary, text.encode())
-            os.rename(temporary, f"{folder}/{path}")
+            posix.rename(temporary, f"{folder}/{path}")
         except OSError as error:
             journal.say(f"{path}: keeps its recorded text: {error.strerror}")
 
@@ -52,7 +52,7 @@ def _make_parent(path: str, below: int, made: set[str]) -> None:
     if parent in made:
         return
     try:  # noqa: SIM105 contextlib would cost 3 ms of every boot
-        os.mkdir(parent, 0o755, dir_fd=below)
+        posix.mkdir(parent, 0o755, dir_fd=below)
     except FileExistsError:  # if it is no folder, what is to go into it says so
         pass
     made.add(parent)

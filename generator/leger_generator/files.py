@@ -1,9 +1,9 @@
 """Reading and writing without surprises: regular files only, bounded, whole or not at all."""
 
-import os
+import posix
 
 _REGULAR, _TYPE = 0o100000, 0o170000
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE = posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
 def read(path: str, limit: int, *, first: int = -1) -> bytes:
@@ -11,9 +11,9 @@ def read(path: str, limit: int, *, first: int = -1) -> bytes:
 
     OSError, or ValueError if it is something else than a regular file, or larger than `limit`.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
     with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
+        status = posix.fstat(descriptor)
         if status.st_mode & _TYPE != _REGULAR:
             raise ValueError("not a regular file")
         if status.st_size > limit:
@@ -26,29 +26,29 @@ def write(path: str, data: bytes, below: int | None = None) -> None:
 
     `below` is the open folder that a relative `path` starts from, which is quicker.
     """
-    descriptor = os.open(path, _WRITE, 0o644, dir_fd=below)
+    descriptor = posix.open(path, _WRITE, 0o644, dir_fd=below)
     try:
-        written = os.write(descriptor, data)
+        written = posix.write(descriptor, data)
         while written < len(data):
-            written += os.write(descriptor, data[written:])
+            written += posix.write(descriptor, data[written:])
     except OSError:
-        os.unlink(path, dir_fd=below)
+        posix.unlink(path, dir_fd=below)
         raise
     finally:
-        os.close(descriptor)
+        posix.close(descriptor)
 
 
 def replace(path: str, data: bytes) -> None:
     """Replace `path` as a whole; no fsync, since it lies in memory."""
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{path}.{posix.getpid()}"
     write(temporary, data)
-    os.rename(temporary, path)
+    posix.rename(temporary, path)
 
 
 def link(path: str, target: str, below: int) -> None:
     """Make the symbolic link `path` in the open folder `below`; the same one there will do."""
     try:
-        os.symlink(target, path, dir_fd=below)
+        posix.symlink(target, path, dir_fd=below)
     except FileExistsError as error:
         if _target(path, below) != target:
             raise error from None
@@ -56,20 +56,22 @@ def link(path: str, target: str, below: int) -> None:
 
 def _target(path: str, below: int) -> str:
     try:
-        return os.readlink(path, dir_fd=below)
+        return posix.readlink(path, dir_fd=below)
     except OSError:
         return ""
 
 
 def remove_tree(folder: str) -> None:
     """Remove `folder` and what is in it; links are not followed."""
+    import os
+
     for parent, folders, names in os.walk(folder, topdown=False):
         for name in names:
-            os.unlink(f"{parent}/{name}")
+            posix.unlink(f"{parent}/{name}")
         for name in folders:
             path = f"{parent}/{name}"
             if os.path.islink(path):
-                os.unlink(path)
+                posix.unlink(path)
             else:
                 os.rmdir(path)
     os.rmdir(folder)

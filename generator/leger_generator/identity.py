@@ -1,6 +1,6 @@
 """Which quadlet binary made the units: on image-based hosts all mtimes are alike, so all of it."""
 
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 def quadlet_identity(path: str) -> dict[str, object]:
     """Path, size (bytes), mtime (ns), inode and device of the binary; OSError without it."""
-    status = os.stat(path)
+    status = posix.stat(path)
     return {
         "path": path,
         "size": status.st_size,

@@ -1,6 +1,6 @@
 """Where a generator can speak: /dev/kmsg, else stderr, which systemd passes on; one line each."""
 
-import os
+import posix
 
 ERROR, WARNING, INFO = 3, 4, 6
 _MAX_LINE = 800
@@ -33,22 +33,22 @@ class Journal:
         text = "".join(letter if letter.isprintable() else "?" for letter in message[:_MAX_LINE])
         line = f"<{priority}>leger-generator: {text}\n".encode(errors="replace")
         try:
-            descriptor = os.open(self._device, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+            descriptor = posix.open(self._device, posix.O_WRONLY | posix.O_CLOEXEC | posix.O_NOCTTY)
         except OSError:
             descriptor = 2
         try:
-            os.write(descriptor, line)
+            posix.write(descriptor, line)
         except OSError:
             _to_stderr(line, descriptor)
         finally:
             if descriptor != 2:
-                os.close(descriptor)
+                posix.close(descriptor)
 
 
 def _to_stderr(line: bytes, tried: int) -> None:
     if tried == 2:
         return
     try:
-        os.write(2, line)
+        posix.write(2, line)
     except OSError:
         return

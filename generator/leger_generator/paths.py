@@ -1,6 +1,6 @@
 """Where the generator of a scope reads and writes; `root` is another folder in tests only."""
 
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Paths:
         home = environ.get("HOME", "")
         if not home.startswith("/"):
             return None
-        runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{posix.getuid()}"
         config = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
         state = environ.get("XDG_STATE_HOME") or f"{home}/.local/state"
         return cls("user", f"{config}/leger", f"{state}/leger", f"{runtime}/leger")

@@ -15,11 +15,11 @@ from leger_generator.plan import File, Plan, encode
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = "/usr/bin/python3"
 START = """#!{python} -IS
-import os, sys
+import posix, sys
 sys.path.insert(0, {modules!r})
-from leger_generator.main import main
-code = main(sys.argv, os.environ, root={root!r}, kmsg={kmsg!r}, limit={limit!r})
-if os.environ.get("SHOW_MODULES"):
+from leger_generator.main import environment, main
+code = main(sys.argv, environment(), root={root!r}, kmsg={kmsg!r}, limit={limit!r})
+if environment().get("SHOW_MODULES"):
     print("\\n".join(sys.modules))
 sys.exit(code)
 """
