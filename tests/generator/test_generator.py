@@ -230,7 +230,8 @@ def test_a_fault_of_its_own_is_one_line_and_exit_0(host: Host) -> None:
     program = host.root / "leger-generator"
     text = program.read_text().replace(
         "from leger_generator.main import environment, main",
-        "import leger_generator.main as m\nm.emit = None\nmain, environment = m.main, m.environment",
+        "import leger_generator.main as m\nm.emit = None\n"
+        "main, environment = m.main, m.environment",
     )
     program.write_text(text)
     done = subprocess.run([program, host.root], capture_output=True, text=True, env={})
