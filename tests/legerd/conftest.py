@@ -6,8 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from legerd import log
 
 from tests.legerd.served import Served, serve
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with an empty log, which would not repeat what another has just said."""
+    monkeypatch.setattr(log, "_last", ("", 0.0))
 
 
 @pytest.fixture
