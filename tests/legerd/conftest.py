@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from legerd import log
 
+from legerd import log
 from tests.legerd.served import Served, serve
 
 
