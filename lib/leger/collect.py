@@ -83,7 +83,11 @@ def _trees(scope: Scope, number: int) -> Iterator[str]:
         _, body = plan.seal(disk.read_file(path, plan.MAX_BYTES))
     except plan.PlanError as error:
         raise LegerError(f"{path}: cannot be understood") from error
-    yield from {name.decode() for name in _NAMED.findall(body)}
+    text = bytes(body)
+    files, search = text.find(b'"files":'), text.rfind(b'"search":')
+    if 0 <= files < search:  # what is between them are the units
+        text = text[:files] + text[search:]
+    yield from {name.decode() for name in _NAMED.findall(text)}
 
 
 def _present(scope: Scope) -> list[Path]:

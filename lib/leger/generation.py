@@ -22,6 +22,7 @@ from leger_generator import plan
 from leger import disk
 from leger.errors import LegerError
 from leger.model import Binding, Built, Compiled, Tree, Unit
+from leger.normal import normal
 from leger.scope import Scope
 
 FORMAT = 1
@@ -293,7 +294,7 @@ def _raw_built(built: Built) -> dict[str, object]:
     units = {}
     for name, unit in built.units.items():
         values = {item.name: getattr(unit, item.name) for item in fields(unit)}
-        del values["text"], values["name"], values["deployment"]
+        del values["text"], values["normal"], values["name"], values["deployment"]
         units[name] = values
     return {
         "commit": built.commit,
@@ -353,6 +354,7 @@ def _from_units(decoded: plan.Plan) -> Generation:
 
 def _built(name: str, raw: Any, files: Mapping[str, Mapping[str, object]]) -> Built:
     tree = raw["tree"]
+    texts = {unit: str(files.get(unit, {}).get("text", "")) for unit in raw["units"]}
     return Built(
         name=name,
         commit=raw["commit"],
@@ -366,8 +368,8 @@ def _built(name: str, raw: Any, files: Mapping[str, Mapping[str, object]]) -> Bu
             unit: Unit(
                 name=unit,
                 deployment=name,
-                text=str(files.get(unit, {}).get("text", "")),
-                **{key: _tuple(value) for key, value in values.items()},
+                text=texts[unit],
+                **_unit(values, normal(texts[unit], Path(tree["path"]))),
             )
             for unit, values in raw["units"].items()
         },
@@ -379,6 +381,11 @@ def _built(name: str, raw: Any, files: Mapping[str, Mapping[str, object]]) -> Bu
         adopted=tuple(Path(path) for path in raw["adopted"]),
         refers=frozenset(raw["refers"]),
     )
+
+
+def _unit(values: Mapping[str, object], text: str) -> dict[str, Any]:
+    """What else a manifest says of a unit; those of before said the text for comparing, too."""
+    return {"normal": text} | {key: _tuple(value) for key, value in values.items()}
 
 
 def _tuple(value: object) -> Any:
