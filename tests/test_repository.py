@@ -17,6 +17,7 @@ MAX_LINES = 400
 GENERATOR_MAY = {
     "gc",
     "os",
+    "posix",
     "sys",
     "json",
     "_json",
