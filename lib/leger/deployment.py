@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Self
 
-from leger import yamlfile
+from leger import disk, yamlfile
 from leger.backup.rules import Rules
 from leger.errors import ConfigError
 from leger.quantities import duration
@@ -122,7 +122,21 @@ class Target:
 
 
 def load(scope: Scope, path: Path) -> Deployment:
-    """The deployment that the file `path` defines. Raises ConfigError if it is another scope's."""
+    """The deployment that the file `path` defines, read once while the file stays.
+
+    Raises ConfigError if it is another scope's.
+    """
+    identity = disk.identity(path)
+    known = _read.get((scope.name, path))
+    if known is None or not identity or known[0] != identity:
+        known = _read[scope.name, path] = identity, _load(scope, path)
+    return known[1]
+
+
+_read: dict[tuple[str, Path], tuple[tuple[int, ...], Deployment]] = {}
+
+
+def _load(scope: Scope, path: Path) -> Deployment:
     node = yamlfile.read(path)
     of_fleet = path.parent == _fleet_folder(scope)
     if of_fleet:

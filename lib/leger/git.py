@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Commit", "Entry", "FetchError", "Mirror", "RewoundError", "Summary", "fetch", "folder",
-    "known", "log",
+    "kept_open", "known", "log", "opened",
 ]  # fmt: skip
 LINK = 0o120000
 FOLDER = 0o040000
@@ -116,11 +116,11 @@ def folder(scope: Scope, deployment: Deployment) -> str:
 class Commit(contextlib.AbstractContextManager["Commit"]):
     """One commit of a mirror, read by GitPython's object database (`git cat-file --batch`)."""
 
-    def __init__(self, mirror: Mirror, commit: str, seconds: float = 120.0) -> None:
+    def __init__(self, mirror: Mirror, commit: str) -> None:
         if not mirror.path.is_dir():
             raise FetchError(f"{shown(mirror.remote)}: not fetched", hint=_AGAIN)
         self._name = commit[:12]
-        self._deadline = time.monotonic() + seconds
+        self.begin()
         self._repository = _repository(mirror.path)
         with self._told():
             self._commit = self._repository.commit(commit)
@@ -128,6 +128,10 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
 
     def __exit__(self, *_error: object) -> None:
         self._repository.close()
+
+    def begin(self, seconds: float = 120.0) -> None:
+        """From now on it may take `seconds` to read what is wanted of it."""
+        self._deadline = time.monotonic() + seconds
 
     def summary(self) -> Summary:
         """Author and subject."""
@@ -200,6 +204,40 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
         except _errors() as error:
             said = str(error).strip().partition("\n")[0]
             raise LegerError(f"commit {self._name} cannot be read: {said}", hint=_AGAIN) from error
+
+
+_MOST_KEPT = 4
+_kept: dict[tuple[Path, str], Commit] | None = None
+
+
+@contextlib.contextmanager
+def kept_open() -> Iterator[None]:
+    """While this lasts, a commit that many deployments have is opened once for all of them."""
+    global _kept  # noqa: PLW0603 - the programs behind it are this process's children
+    with contextlib.ExitStack() as stack:
+        _kept = {}
+        try:
+            yield
+        finally:
+            kept, _kept = _kept, None
+            for commit in kept.values():
+                stack.push(commit)
+
+
+@contextlib.contextmanager
+def opened(mirror: Mirror, commit: str) -> Iterator[Commit]:
+    """The commit `commit` of `mirror` to read from. Raises LegerError when it is not there."""
+    if _kept is None:
+        with Commit(mirror, commit) as found:
+            yield found
+        return
+    key = mirror.path, commit
+    if key not in _kept:
+        while len(_kept) >= _MOST_KEPT:
+            _kept.pop(next(iter(_kept))).__exit__()
+        _kept[key] = Commit(mirror, commit)
+    _kept[key].begin()
+    yield _kept[key]
 
 
 def _errors() -> tuple[type[Exception], ...]:

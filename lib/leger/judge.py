@@ -83,6 +83,8 @@ class Watch:
 
         `before` says how often the manager had restarted each. Returns those that are not well.
         """
+        if not before:
+            return {}
         poll = health.Poll({name: self.probes[name] for name in before if name in self.probes})
         end: float | None = None
         while True:

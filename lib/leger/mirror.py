@@ -110,6 +110,7 @@ class Fetch:
         self.mirror = mirror
         self.remote = remote
         self.listed: dict[str, str] | None = None
+        self.accepted: set[str] = set()
         self.known = Accepted.load(mirror.record)
         self.is_whole = bool(self.known.shape) and self.known.shape == shape(mirror.path)
 
@@ -168,7 +169,7 @@ class Fetch:
         self, deployment: Deployment, name: str, found: Reference, *, accept_rewind: bool = False
     ) -> str:
         before = self.known.references.get(name)
-        if before and before.id == found.id and self.is_whole:
+        if before and before.id == found.id and (self.is_whole or name in self.accepted):
             return before.commit
         found = replace(found, commit=self._mended(name, found))
         if before and before.commit != found.commit and not accept_rewind:
@@ -176,6 +177,7 @@ class Fetch:
         self._consolidate()
         self.known = Accepted({**self.known.references, name: found}, shape(self.mirror.path))
         self.known.save(self.mirror.record)
+        self.accepted.add(name)
         return found.commit
 
     def _mended(self, name: str, found: Reference) -> str:

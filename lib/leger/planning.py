@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from leger_generator.identity import is_same
 
@@ -17,7 +18,7 @@ from leger import author as authors
 from leger import comparing, deployed, generation, keeping, quadlet
 from leger.changes import Changes
 from leger.deployed import Deployed
-from leger.deployment import Deployment, Target, definitions, dump, is_defined_elsewhere, load
+from leger.deployment import Deployment, Target, definitions, dump, load
 from leger.errors import LegerError
 from leger.faults import FaultsError
 from leger.generation import Generation
@@ -158,17 +159,18 @@ class _Planner:
         )
 
     def _prepared(self) -> dict[str, Prepared]:
-        from leger import prepare
+        from leger import git, prepare
 
         fresh = dict(self.wish.reopened)
-        for target in self.wish.targets:
-            name = target.deployment.name
-            try:
-                fresh[name] = prepare.prepare(
-                    self.host.scope, target.deployment, target.commit, mend=True
-                )
-            except LegerError as error:
-                self.refused[name] = error
+        with git.kept_open():
+            for target in self.wish.targets:
+                name = target.deployment.name
+                try:
+                    fresh[name] = prepare.prepare(
+                        self.host.scope, target.deployment, target.commit, mend=True
+                    )
+                except LegerError as error:
+                    self.refused[name] = error
         return fresh
 
     def _refuse_removals(self) -> None:
@@ -310,11 +312,12 @@ def _moves(before: Compiled, after: Compiled) -> tuple[Move, ...]:
 def _step(
     scope: Scope, new: Compiled, fresh: Mapping[str, Prepared], removed: Collection[str]
 ) -> Step:
+    places = definitions(scope)
     health = [authors.health(item.deployment, item.author) for item in fresh.values()]
     written = {
         name: dump(item.deployment).decode()
         for name, item in fresh.items()
-        if _is_to_write(scope, item.deployment)
+        if _is_to_write(scope, item.deployment, places.get(name))
     }
     adopted = [str(path) for name in fresh for path in new.deployments[name].adopted]
     return Step(
@@ -325,10 +328,9 @@ def _step(
     )
 
 
-def _is_to_write(scope: Scope, deployment: Deployment) -> bool:
-    """Whether the file of the definition is ours to write, and says something else."""
-    path = definitions(scope).get(deployment.name)
-    if path is None or is_defined_elsewhere(scope, deployment.name):
+def _is_to_write(scope: Scope, deployment: Deployment, path: Path | None) -> bool:
+    """Whether the file `path` of the definition is ours to write, and says something else."""
+    if path is None or path.parent != scope.deployments:
         return path is None
     try:
         return load(scope, path) != deployment

@@ -85,7 +85,7 @@ def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = F
     key = remembered.key(scope, settings, deployment, commit, folder)
     if known := Remembered.load(scope, deployment.name, key):
         return _again(deployment, commit, known)
-    with git.Commit(mirror, commit) as source:
+    with git.opened(mirror, commit) as source:
         files = checkout.checkout(source, folder, deployment.name, settings.limits)
         done = finish(scope, settings, deployment, commit, files, mend=mend)
     origins = {path: (origin.file, origin.line) for path, origin in done.origins.items()}
