@@ -80,7 +80,7 @@ found["help"] = best("leger", "--help")
 found["status"] = best("leger", "status")
 run("systemctl", "start", "u7.service")
 applied, restarted = [], []
-for version in (2, 3, 4):
+for version in range(2, 9):
     pathlib.Path("/srv/big/u7.container").write_text(quadlet("u7", version))
     commit("/srv/big")
     run("leger", "plan")
