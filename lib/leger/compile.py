@@ -10,8 +10,8 @@ from leger_generator import plan
 from leger_generator.dropin import hook_dropin, path_of
 from leger_generator.identity import quadlet_identity
 
-from leger import author as authors
 from leger import (
+    adoption,
     checks,
     config,
     data,
@@ -26,6 +26,7 @@ from leger import (
     rendered,
     secretrefs,
 )
+from leger import author as authors
 from leger import sources as written
 from leger import units as units_
 from leger.errors import LegerError
@@ -45,15 +46,17 @@ def compile_scope(
     *,
     quadlet: Path,
     adopt: Collection[str] = (),
+    returning: Collection[str] = (),
 ) -> Compiled:
     """Compile `prepared`, all of the scope's deployments, with the host's `quadlet` binary.
 
     The deployments in `adopt` take over the files of the same name in the host's own folders
-    (Built.adopted names them). Bad content never raises: it is in `faults`, each naming its
+    (Built.adopted names them); `returning` are the host's files that come back from where adopted
+    ones lie. Bad content never raises: it is in `faults`, each naming its
     deployment, file and line. Raises LegerError when the binary cannot be run.
     """
     inside = _read(prepared)
-    found = hostfolders.find(scope)
+    found = hostfolders.find(scope) | adoption.quadlets(scope, returning)
     names = {
         name: {source.name for source in inside.sources if source.deployment == name}
         for name in prepared

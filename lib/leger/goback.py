@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from leger import changes, comparing, generation, imageids, keeping, removal, switchfile
+from leger import adoption, changes, comparing, generation, imageids, keeping, removal, switchfile
 from leger.generation import EMPTY, Generation, Point
 from leger.model import Compiled
 from leger.scope import Scope
@@ -37,6 +37,8 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
     run = {name: was for name, was in todo.run.items() if owner(base.compiled, name) in names}
     planned = comparing.decide(manager, failed.compiled, restored, run)
     images = imageids.named(restored, (*planned.restart, *planned.start))
+    restore = adoption.lent(failed.compiled, names) & {*todo.adopt}
+    hosts = _the_hosts(failed.compiled, restore, todo.run)
     watch = [name for name in started(todo) if name not in bad]
     return Switch(
         origin=failed.point,
@@ -47,13 +49,13 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
         networks=planned.networks,
         restart=planned.restart,
         reload=planned.reload,
-        start=_resumed(manager, planned.start, planned.restart, run),
+        start=(*_resumed(manager, planned.start, planned.restart, run), *hosts),
         held=planned.held,
         gone=planned.gone,
         watch=tuple(name for name in watch if owner(restored, name) not in {"", *names}),
         run=todo.run,
-        adopt=tuple(_adopted_again(base.compiled, names, todo.restore)),
-        restore=tuple(_adopted(failed.compiled, names)),
+        adopt=tuple(sorted(adoption.lent(base.compiled, names) & {*todo.restore})),
+        restore=tuple(sorted(restore)),
         definitions={name: text for name, text in todo.previous.items() if name in names},
         previous=todo.previous,
         secrets=_no_longer(todo.secrets, removal.unbound, failed.compiled, restored, base.compiled),
@@ -225,23 +227,15 @@ def _resumed(
     return tuple(dict.fromkeys([*start, *(name for name in idle if name not in restart)]))
 
 
-def _adopted(compiled: Compiled, names: Iterable[str]) -> Iterator[str]:
-    """The host's files that these deployments replaced in this generation."""
-    for name in sorted(names):
-        built = compiled.deployments.get(name)
-        yield from (str(path) for path in (built.adopted if built else ()))
-
-
-def _adopted_again(
-    compiled: Compiled, names: Collection[str], given_back: Iterable[str]
+def _the_hosts(
+    failed: Compiled, restore: Collection[str], ran: Mapping[str, bool]
 ) -> Iterator[str]:
-    """Those of the host's files `given_back` that these deployments replace."""
-    sources = {
-        unit.source.rpartition("/")[2]
-        for name in names & compiled.deployments.keys()
-        for unit in compiled.deployments[name].units.values()
-    }
-    yield from (path for path in given_back if path.rpartition("/")[2] in sources)
+    """The host's own units that ran until `failed` took the place of their files `restore`."""
+    units = [unit for built in failed.deployments.values() for unit in built.units.values()]
+    names = adoption.in_place_of(units, restore)
+    for name, was in ran.items():
+        if was and {name, changes.template_of(name)} & names:
+            yield name
 
 
 def _text(bad: Mapping[str, str]) -> str:

@@ -87,7 +87,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Built:
-    """One deployment, compiled: its tree, the commit it came from, its units and secrets."""
+    """One deployment, compiled: its tree, the commit it came from, its units and secrets.
+
+    `adopted` are the host's own quadlet files that it took the place of, whenever that was.
+    """
 
     name: str
     commit: str

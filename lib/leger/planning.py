@@ -14,8 +14,8 @@ from pathlib import Path
 
 from leger_generator.identity import is_same
 
+from leger import adoption, changes, comparing, deployed, generation, keeping, quadlet
 from leger import author as authors
-from leger import comparing, deployed, generation, keeping, quadlet
 from leger.changes import Changes
 from leger.deployed import Deployed
 from leger.deployment import Deployment, Target, definitions, dump, load
@@ -35,14 +35,17 @@ class Wish:
     """What is asked for: deployments to bring to a commit, others to remove, the rest as it is.
 
     `reopened` are deployments that are prepared already, as an earlier generation had them.
-    `adopt` lets the targets take over the host's own quadlets; `allow_missing_secrets` makes a
-    warning of a secret that legerd does not have.
+    `adopt` lets the targets take over the host's own quadlets; `held` are those that `reopened`
+    had taken over then, and does again; `restore` those that come back. `allow_missing_secrets`
+    makes a warning of a secret that legerd does not have.
     """
 
     targets: tuple[Target, ...] = ()
     removed: frozenset[str] = frozenset()
     reopened: Mapping[str, Prepared] = field(default_factory=dict)
     adopt: bool = False
+    held: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    restore: tuple[str, ...] = ()
     allow_missing_secrets: bool = False
 
 
@@ -149,9 +152,14 @@ class _Planner:
             new = self._fit()
         told = [fault for fault in new.warnings if fault.deployment in self.fresh]
         new = self._as_deployed(new, self.deployed.altered)
-        step = _step(self.host.scope, new, self.fresh, self.removed)
+        step = replace(
+            _step(self.host.scope, new, self.fresh, self.removed), restore=self.wish.restore
+        )
+        new = adoption.carried(new, self._held())
+        plan = between(self.host, self.deployed, new, self._definitions(new), step)
         return replace(
-            between(self.host, self.deployed, new, self._definitions(new), step),
+            plan,
+            changes=self._with_the_hosts(plan.changes),
             refused=self.refused,
             warnings=tuple(dict.fromkeys([*told, *self.warnings])),
             missing_secrets=tuple(self.absent),
@@ -228,7 +236,8 @@ class _Planner:
             self.host.scope,
             kept | dict(fresh),
             quadlet=quadlet.installed(),
-            adopt=fresh.keys() if self.wish.adopt else (),
+            adopt=fresh.keys() if self.wish.adopt else self.wish.held.keys() & fresh.keys(),
+            returning=self.wish.restore,
         )
 
     def _are_known(self, faults: Iterable[Fault]) -> bool:
@@ -289,6 +298,24 @@ class _Planner:
             for name in sorted(present & self.deployed.lost.keys())
         ]
         return kept
+
+    def _held(self) -> dict[str, tuple[Path, ...]]:
+        """The host's files whose place each deployment has had until now, or has again."""
+        built = self.deployed.built.items()
+        present = {name: one.adopted for name, one in built if name not in self.removed}
+        again = {name: self.wish.held.get(name, ()) for name in self.wish.reopened}
+        return present | again
+
+    def _with_the_hosts(self, planned: Changes) -> Changes:
+        """`planned`, and the host's own units start that come back for those that stop."""
+        units = [unit for built in self.deployed.built.values() for unit in built.units.values()]
+        names = adoption.in_place_of(units, self.wish.restore)
+        again = [name for name in planned.gone if {name, changes.template_of(name)} & names]
+        return replace(
+            planned,
+            start=(*planned.start, *(name for name in again if name in planned.stop)),
+            why={**planned.why, **dict.fromkeys(again, "the host's own comes back")},
+        )
 
     def _definitions(self, new: Compiled) -> dict[str, str]:
         """The definition of each deployment of `new` as it is used."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from leger import applying, generation, imageids, planning
+from leger import adoption, applying, generation, imageids, planning
 from leger.applying import Outcome
 from leger.backup import automatic
 from leger.deployed import Deployed
@@ -35,11 +35,7 @@ def roll_back(
     if old is None:
         raise LegerError("nothing is deployed")
     target = _target(scope, old, number, deployment)
-    prepared = _prepared(scope, target, deployment)
-    removed = frozenset() if deployment else old.compiled.deployments.keys() - prepared.keys()
-    plan = planning.make(
-        host, Wish(reopened=prepared, removed=frozenset(removed), allow_missing_secrets=True)
-    )
+    plan = planning.make(host, wish(scope, old, target, deployment))
     plan.insist()
     refused = tuple(_given_up(scope, old, plan, f"rolled back to generation {target.number}"))
     tags = _images(target, plan)
@@ -50,6 +46,20 @@ def roll_back(
         raise error
     of = f"{deployment} " if deployment else ""
     return applying.apply(host, plan, f"roll back {of}to generation {target.number}")
+
+
+def wish(scope: Scope, old: Generation, target: Generation, deployment: str = "") -> Wish:
+    """What brings `old` to what `target` had, all of it or `deployment` alone."""
+    prepared = _prepared(scope, target, deployment)
+    removed = frozenset() if deployment else old.compiled.deployments.keys() - prepared.keys()
+    then = target.compiled.deployments
+    return Wish(
+        reopened=prepared,
+        removed=frozenset(removed),
+        held={name: then[name].adopted for name in prepared if then[name].adopted},
+        restore=_the_hosts(scope, old, target, {*prepared, *removed}),
+        allow_missing_secrets=True,
+    )
 
 
 def _target(scope: Scope, old: Generation, number: int | None, deployment: str) -> Generation:
@@ -92,6 +102,17 @@ def _content(one: Generation, name: str) -> tuple[str, str, str]:
 def _prepared(scope: Scope, target: Generation, deployment: str) -> dict[str, Prepared]:
     then = Deployed(scope, target)
     return then.all_prepared(then.built.keys() - {deployment} if deployment else ())
+
+
+def _the_hosts(
+    scope: Scope, old: Generation, target: Generation, names: Collection[str]
+) -> tuple[str, ...]:
+    """The host's own files that the deployments `names` took over after `target`."""
+    after = [built for name, built in old.compiled.deployments.items() if name not in names]
+    after += [built for name, built in target.compiled.deployments.items() if name in names]
+    taken = {file.rpartition("/")[2] for built in after for file in built.tree.files}
+    paths = adoption.lent(old.compiled, names) - adoption.lent(target.compiled, names)
+    return adoption.can_return(scope, paths, taken)
 
 
 def _given_up(scope: Scope, old: Generation, plan: Plan, reason: str) -> Iterator[Returned]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from leger import generation, git, planning, prepare
+from leger import adoption, generation, git, planning, prepare, rollback
 from leger import quadlet as quadlets
 from leger.deployment import Deployment, Target
 from leger.generation import Current
@@ -61,14 +61,18 @@ def committed(scope: Scope, tmp_path: Path) -> Commit:
     return make
 
 
-def deploy(host: Host, *targets: Target) -> Plan:
+def deploy(host: Host, *targets: Target, adopt: bool = False) -> Plan:
     """Make the plan what is deployed, without starting anything."""
-    plan = planning.make(host, Wish(targets))
+    plan = planning.make(host, Wish(targets, adopt=adopt))
     plan.insist()
+    save(host, plan)
+    return plan
+
+
+def save(host: Host, plan: Plan) -> None:
     made = generation.new(host.scope, plan.new, plan.definitions, "test").save(host.scope)
     generation.commit(host.scope, made.point)
     Current(made.point, confirmed=True).write(host.scope)
-    return plan
 
 
 def test_a_fault_in_one_names_it_and_does_not_hold_back_the_others(
@@ -183,3 +187,28 @@ def test_a_definition_that_the_host_wrote_is_not_written_anew(
     assert planning.make(host, Wish((target,))).step.definitions == {}
     file.write_text("source: /srv/other\n")
     assert list(planning.make(host, Wish((target,))).step.definitions) == ["a"]
+
+
+def test_rolling_back_gives_back_what_was_taken_over_and_rolling_forward_takes_it_again(
+    host: Host, committed: Commit
+) -> None:
+    """What comes back resolves references of the generation that had it."""
+    theirs = host.scope.quadlet_folders[1] / "own.network"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Network]\n")
+    web = committed("web", {"web.container": f"{WEB}Network=own.network\n"})
+    deploy(host, web)
+    own = {"own.network": "[Network]\nSubnet=10.9.8.0/24\n"}
+    plan = deploy(host, committed("own", own), adopt=True)
+    adoption.take(host.scope, plan.step.adopt)
+    deploy(host, committed("own", {"more.network": "[Network]\n"}))
+    old, target = (generation.load(host.scope, number) for number in (3, 1))
+    assert old.compiled.deployments["own"].adopted == (theirs,)
+    back = planning.make(host, rollback.wish(host.scope, old, target))
+    assert (back.refused, list(back.new.deployments)) == ({}, ["web"])
+    assert back.step.restore == (str(theirs),)
+    adoption.give_back(host.scope, back.step.restore)
+    save(host, back)
+    forward = planning.make(host, rollback.wish(host.scope, generation.load(host.scope, 4), old))
+    assert (forward.refused, forward.step.adopt) == ({}, (str(theirs),))
+    assert forward.new.deployments["own"].adopted == (theirs,)
