@@ -2,7 +2,7 @@
 
 Reading changes nothing. The order of the result is that in which things are to be mended. What is
 no drift: a quadlet binary or an image that is newer (podman auto-update), what a unit's own
-condition keeps from starting, and all of data/.
+condition keeps from starting, what only a target has that nobody started, and all of data/.
 """
 
 from __future__ import annotations
@@ -11,7 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from leger import changes, emitted, generation, journal, overrides, podman, properties, tree
+from leger import (
+    changes,
+    emitted,
+    generation,
+    journal,
+    overrides,
+    podman,
+    properties,
+    starters,
+    tree,
+)
 from leger.errors import LegerError
 from leger.finding import in_scope
 from leger.generation import Generation
@@ -127,7 +137,7 @@ def compare(
         *_files(scope, current),
         *_trees(current.compiled.deployments.values(), thorough=thorough),
         *_overridden(scope, current, seen.units),
-        *_units(seen, user=user),
+        *_units(seen, current.compiled.links, user=user),
         *_objects(seen, owned, thorough=thorough),
     )
     return tuple(replace(one, mend=in_scope(one.mend, user=user)) for one in found)
@@ -200,8 +210,9 @@ def _of(unit: Unit, name: str, kind: Kind, message: str, repair: Repair) -> Drif
     return Drift(kind, message, repair, mend, unit.deployment, name, units=(name,))
 
 
-def _units(seen: Seen, *, user: bool) -> Iterator[Drift]:
+def _units(seen: Seen, links: Mapping[str, str], *, user: bool) -> Iterator[Drift]:
     units, states, down = seen.units, seen.states, []
+    wanted = _wanted(seen, links, user=user)
     manager = "systemctl --user" if user else "systemctl"
     for name, unit in units.items():
         state = states.get(name, State())
@@ -211,7 +222,9 @@ def _units(seen: Seen, *, user: bool) -> Iterator[Drift]:
             message = f"systemd refuses it ({state.load})"
             found = _of(unit, name, Kind.REFUSED, message, Repair.NOTHING)
             yield replace(found, mend=f"{manager} status {name}")
-        elif state.load == "loaded" and (state.active == "failed" or _rests(name, seen)):
+        elif state.load == "loaded" and (
+            state.active == "failed" or (name in wanted and _rests(unit, state))
+        ):
             down.append(name)
     for name, ending in properties.endings(down, user=user).items():
         removed = ""
@@ -220,26 +233,31 @@ def _units(seen: Seen, *, user: bool) -> Iterator[Drift]:
         told = _down(states[name], units[name], ending, removed)
         if told:
             found = _of(units[name], name, *told)
-            is_job = told[2] is Repair.START and not _is_wanted(units[name], units)
+            is_job = told[2] is Repair.START and name not in wanted
             yield (
                 replace(found, repair=Repair.NOTHING, mend=f"leger why {name}") if is_job else found
             )
 
 
-def _rests(name: str, seen: Seen) -> bool:
-    """Whether a unit does not run although a boot starts it."""
-    is_idle = seen.states[name].active == "inactive"
-    return (
-        is_idle
-        and seen.units[name].kind not in changes.HELPERS
-        and _is_wanted(seen.units[name], seen.units)
+def _rests(unit: Unit, state: State) -> bool:
+    return state.active == "inactive" and unit.kind not in changes.HELPERS
+
+
+def _wanted(seen: Seen, links: Mapping[str, str], *, user: bool) -> frozenset[str]:
+    """Those of the units that are down which are to run, perhaps with their pod or for who uses
+    them; the others are jobs.
+    """
+    down = {
+        name: unit
+        for name, unit in seen.units.items()
+        if (state := seen.states.get(name)) and state.active in ("inactive", "failed")
+    }
+    begun = starters.begun({*down, *(u.pod for u in down.values())}, links, seen.states, user=user)
+    return frozenset(
+        name
+        for name, unit in down.items()
+        if unit.kind in changes.HELPERS or {name, unit.pod} & begun
     )
-
-
-def _is_wanted(unit: Unit, units: Mapping[str, Unit]) -> bool:
-    """Whether a boot starts it, perhaps with its pod or for who uses it; else it is a job."""
-    pod = units.get(unit.pod)
-    return unit.wanted or unit.kind in changes.HELPERS or (pod is not None and pod.wanted)
 
 
 def _down(

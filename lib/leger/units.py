@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from leger import quadlet
+from leger import quadlet, starters
 from leger.checkout import resolve
 from leger.model import Tree, Unit
 from leger.normal import normal
@@ -28,7 +28,6 @@ _NAMES = {
     "network": "NetworkName",
     "volume": "VolumeName",
 }
-_INSTALL_FOLDERS = (".wants", ".requires", ".upholds")
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Rendered:
     @functools.cached_property
     def wanted(self) -> frozenset[str]:
         """The units that [Install] has started with another."""
-        return installed(self.links)
+        return starters.installed(self.links)
 
 
 def quadlet_unit(place: Place, source: str, name: str, made: Rendered) -> Unit:
@@ -134,16 +133,6 @@ def _named(rest: str, known: Collection[str]) -> str:
             path = rest[:position].strip("/") or "."
             best = path if path in known else best
     return best
-
-
-def installed(links: Mapping[str, str]) -> frozenset[str]:
-    """The units that links in .wants folders and the like pull in, by both of their names."""
-    found: set[str] = set()
-    for path, target in links.items():
-        folder, _, name = path.rpartition("/")
-        if folder.endswith(_INSTALL_FOLDERS):
-            found |= {name, target.rpartition("/")[2]}
-    return frozenset(found)
 
 
 def install_links(name: str, text: str) -> dict[str, str]:

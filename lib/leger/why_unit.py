@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from leger import drift, emitted, journal, podman, properties
+from leger import drift, emitted, journal, podman, properties, starters
 from leger.drift import Kind, Repair, Seen
 from leger.finding import Finding
 from leger.generation import Generation
 from leger.model import Unit
 from leger.properties import Properties
 from leger.scope import Scope
+from leger.systemctl import Systemctl
 from leger.systemd import State
 from leger.unitfile import UnitFile, words
 
@@ -104,7 +105,8 @@ def _drifts(case: Case) -> list[drift.Drift]:
     pod = case.unit.pod
     units = {case.name: case.unit} | {name: one for name, one in case.units.items() if name == pod}
     keys = ("LoadState", "ActiveState", "SubState")
-    seen = Seen(units, {case.name: State(*(case.shown.get(key, "") for key in keys))})
+    own = {case.name: State(*(case.shown.get(key, "") for key in keys))}
+    seen = Seen(units, Systemctl(case.user).present() | own)
     found = drift.compare(case.scope, case.current, seen)
     return [one for one in found if one.unit in ("", case.name)]
 
@@ -217,7 +219,8 @@ def _nobody(case: Case) -> Iterator[Finding]:
     if case.runs or case.shown.get("ActiveState") == "failed":
         return
     triggers = case.shown.get("TriggeredBy", "")
-    pulled = [name for key in _PULLED for name in case.shown.get(key, "").split()]
+    known = [name for key in _PULLED for name in case.shown.get(key, "").split()]
+    pulled = sorted({*known, *starters.of(case.current.compiled.links, case.name)})
     if triggers:
         yield Finding(f"{triggers} starts it")
     elif not pulled and not case.unit.wanted:

@@ -2,13 +2,17 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from leger import drift, overrides, podman, tree
+from leger.drift import Kind
 from leger.finding import in_scope
+from leger.generation import EMPTY, Generation
 from leger.model import Built, Unit
 from leger.properties import Ending
+from leger.systemd import State
 from leger.tree import LINK, File
 from repositories import place
 
@@ -182,3 +186,43 @@ def test_a_unit_is_restarted_when_a_file_that_it_reads_was_touched(scope):
     found = Built("web", "0" * 40, "", made, units, ())
     assert drift.readers(found, ["conf/x"]) == ("b", "d")
     assert drift.readers(found, ["."]) == ("a", "b", "d")
+
+
+ENDED = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done; shift
+for unit; do printf 'InvocationID=\\nExecMainCode=0\\nResult=success\\n\\n'; done
+"""
+
+
+def test_what_only_a_target_has_that_nobody_started_is_no_drift(scope, tmp_path, monkeypatch):
+    program = tmp_path / "bin/systemctl"
+    place(program, ENDED)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    links = {
+        "later.target.wants/a.service": "../a.service",
+        "up.target.wants/b.service": "../b.service",
+        "up.target.wants/p-pod.service": "../p-pod.service",
+        "later.target.wants/p-pod.service": "../p-pod.service",
+    }
+    units = {
+        f"{name}.service": Unit(
+            f"{name}.service", "web", "container", f"{name}.container", "", "", pod=pod
+        )
+        for name, pod in (("a", ""), ("b", ""), ("p-pod", ""), ("m", "p-pod.service"), ("j", ""))
+    }
+    made = tree.write(scope, "web", FILES)
+    named_later(made.path)
+    deployments = {"web": Built("web", "0" * 40, "", made, units, ())}
+    current = Generation(1, "system", replace(EMPTY, deployments=deployments, links=links))
+    down = State("loaded", "inactive", "dead")
+    states = dict.fromkeys(units, down) | {"up.target": State("loaded", "active", "active")}
+    found = drift.compare(scope, current, drift.Seen(units, states))
+    assert {one.unit: one.kind for one in found if one.unit} == {
+        "b.service": Kind.NOT_STARTED,
+        "p-pod.service": Kind.NOT_STARTED,
+        "m.service": Kind.NOT_STARTED,
+    }
+    states["later.target"] = State("loaded", "active", "active")
+    found = drift.compare(scope, current, drift.Seen(units, states))
+    assert "a.service" in {one.unit for one in found}

@@ -261,6 +261,24 @@ def test_apply_mends_what_drifted_and_leaves_what_was_stopped(host: Machine) -> 
     assert host.run("leger", "apply").stdout == "nothing to do\n"
 
 
+def test_what_only_a_target_has_that_nobody_started_is_left_alone(host: Machine) -> None:
+    """Until that target is started: then it is missed like everything else."""
+    later = container(1).replace("multi-user.target", "later.target")
+    tree = {"web.container": container(1), "later.target": "[Unit]\n", "job.container": later}
+    commit(host, tree, "/srv/web")
+    host.run("leger", "sync")
+    host.reboot()
+    host.run("systemctl", "start", "leger-settle.service")
+    assert versions(host) == {"web": "1"}
+    assert answer(host, "status")["drift"] == []
+    assert host.run("leger", "apply").stdout == "nothing to do\n"
+    said = host.run("leger", "why", "job.service", check=False).stdout
+    assert "only later.target starts it, which is not active" in said
+    host.sh("systemctl start later.target; podman rm --force --time 0 systemd-job")
+    host.run("leger", "apply")
+    assert versions(host) == {"web": "1", "job": "1"}
+
+
 def test_two_syncs_at_once(host: Machine) -> None:
     author(host, "web", 2)
     script = "leger sync >/tmp/one 2>&1 & leger sync >/tmp/two 2>&1; wait; cat /tmp/one /tmp/two"
