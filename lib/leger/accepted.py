@@ -1,19 +1,22 @@
 """What was accepted of a remote: its branches and tags as they were when they were last fetched.
 
 It lies beside the mirror, not in it: a mirror may be made anew, this may not be forgotten, or a
-branch that was rewound would be taken for a new one. And since it says how the mirror looked then,
-a fetch that finds nothing new asks Git nothing but what the remote has.
+branch that was rewound would be taken for a new one. A branch that was rewound may be accepted for
+some deployments only; what it was before is held for the others that follow it. And since it says
+how the mirror looked then, a fetch that finds nothing new asks Git nothing but what the remote has.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from leger import disk
 
+Accept = bool | Collection[str]  # of rewinds: for all deployments, none, or those named
 _TEXTS = ("reference", "id", "commit")
 
 
@@ -32,27 +35,54 @@ class Reference:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The references of one remote by the name that a deployment gives; the mirror's `shape`."""
+    """The references of one remote by the name that a deployment gives; the mirror's `shape`.
+
+    `held` is what a name still means to a deployment for which no rewind was accepted, by
+    "DEPLOYMENT NAME".
+    """
 
     references: Mapping[str, Reference] = field(default_factory=dict)
     shape: str = ""
+    held: Mapping[str, Reference] = field(default_factory=dict)
+
+    def of(self, deployment: str, name: str) -> Reference | None:
+        """What `name` means to `deployment`; None if it was never accepted."""
+        return self.held.get(key(deployment, name)) or self.references.get(name)
+
+    def without(self, deployment: str) -> Accepted:
+        """The same, with nothing held for `deployment`."""
+        held = {one: had for one, had in self.held.items() if not one.startswith(f"{deployment} ")}
+        return replace(self, held=held)
 
     @classmethod
     def load(cls, path: Path) -> Accepted:
         """Read `path`; nothing was accepted where there is no such file, or none of ours."""
         try:
             raw = json.loads(path.read_bytes())
-            references = {
-                str(name): Reference(*(str(item[key]) for key in _TEXTS))
-                for name, item in raw["references"].items()
-            }
-            return cls(references, str(raw["shape"]))
+            references, held = _read(raw["references"]), _read(raw.get("held", {}))
+            return cls(references, str(raw["shape"]), held)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
     def save(self, path: Path) -> None:
         """Write it durably."""
         disk.write_file(path, f"{json.dumps(asdict(self), indent=1)}\n".encode(), mode=0o600)
+
+
+def accepts(accept_rewind: Accept, name: str) -> bool:
+    """Whether a rewind is accepted for the deployment `name`."""
+    return accept_rewind if isinstance(accept_rewind, bool) else name in accept_rewind
+
+
+def key(deployment: str, name: str) -> str:
+    """Under what is held for a deployment what `name` was; no deployment has a space in its own."""
+    return f"{deployment} {name}"
+
+
+def _read(raw: Any) -> dict[str, Reference]:
+    return {
+        str(name): Reference(*(str(item[text]) for text in _TEXTS)) for name, item in raw.items()
+    }
 
 
 def shape(mirror: Path) -> str:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 
 from leger import config, credentials, disk
+from leger.accepted import Accept, accepts
 from leger.config import Limits
 from leger.deployment import Deployment
 from leger.errors import LegerError
@@ -23,12 +24,13 @@ def fetch_all(
     deployments: Iterable[Deployment],
     limits: Limits | None = None,
     *,
-    accept_rewind: bool = False,
+    accept_rewind: Accept = False,
 ) -> dict[str, Fetched]:
     """The commit of each deployment's ref by name, or why it cannot be had.
 
     A remote is asked once for all of its deployments, and several remotes at a time. Branches that
-    were rewritten are followed only with `accept_rewind`. Raises ConfigError for config.yaml.
+    were rewritten are followed only by those for which `accept_rewind` has it. Raises ConfigError
+    for config.yaml.
     """
     bounds = limits or config.load(scope).limits
     groups: dict[tuple[Mirror, Auth], list[Deployment]] = {}
@@ -52,7 +54,7 @@ def _together(jobs: Sequence[Callable[[], dict[str, Fetched]]]) -> list[dict[str
 
 
 def _fetch(
-    mirror: Mirror, group: Sequence[Deployment], limits: Limits, *, accept_rewind: bool
+    mirror: Mirror, group: Sequence[Deployment], limits: Limits, *, accept_rewind: Accept
 ) -> dict[str, Fetched]:
     """Fetch deployments that share a remote and the right to it."""
     found: dict[str, Fetched] = {}
@@ -60,8 +62,10 @@ def _fetch(
         with disk.lock(mirror.lock), credentials.opened(group[0]) as settings:
             fetch = Fetch(mirror, Remote(mirror.remote, limits, settings=settings))
             fetch.ask(group)
-            for deployment in group:
-                found[deployment.name] = _one(fetch, deployment, accept_rewind=accept_rewind)
+            for deployment in sorted(group, key=lambda one: fetch.turn(one, accept_rewind)):
+                found[deployment.name] = _one(
+                    fetch, deployment, accept_rewind=accepts(accept_rewind, deployment.name)
+                )
     except LegerError as error:
         return dict.fromkeys((deployment.name for deployment in group), error)
     return found

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from leger import config, disk, yamlfile
+from leger.accepted import Accept
 from leger.config import Config, Limits
 from leger.deployment import FLEET, Deployment, chosen_hosts, dump
 from leger.errors import ConfigError, LegerError
@@ -107,7 +108,7 @@ def of_folder(folder: Path) -> dict[str, bytes]:
     }
 
 
-def refresh(scope: Scope, *, accept_rewind: bool = False) -> None:
+def refresh(scope: Scope, *, accept_rewind: Accept = False) -> None:
     """Fetch the fleet of config.yaml and write what this host gets of it; without one, forget it.
 
     Raises LegerError when it cannot be fetched or understood; then what was there stays.
@@ -120,7 +121,7 @@ def refresh(scope: Scope, *, accept_rewind: bool = False) -> None:
         _refresh(scope, settings, settings.fleet, accept_rewind=accept_rewind)
 
 
-def _refresh(scope: Scope, settings: Config, wanted: Deployment, *, accept_rewind: bool) -> None:
+def _refresh(scope: Scope, settings: Config, wanted: Deployment, *, accept_rewind: Accept) -> None:
     from leger import git, signature
 
     commit = git.fetch(scope, wanted, settings.limits, accept_rewind=accept_rewind)

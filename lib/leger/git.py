@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leger import config, fetching
-from leger.accepted import Accepted
+from leger.accepted import Accept, Accepted
 from leger.config import Limits
 from leger.deployment import Deployment
 from leger.errors import LegerError
@@ -62,7 +62,7 @@ def fetch(
     deployment: Deployment,
     limits: Limits | None = None,
     *,
-    accept_rewind: bool = False,
+    accept_rewind: Accept = False,
 ) -> str:
     """Bring the deployment's mirror up to date; the full id of the commit that its ref names.
 
@@ -79,9 +79,9 @@ def fetch(
 
 def known(scope: Scope, deployment: Deployment) -> str:
     """The commit that the deployment's ref named when it was fetched last; "" if it never was."""
-    found = Accepted.load(Mirror.of(scope, deployment).record).references
-    names = Asked.by(deployment).names
-    return next((found[name].commit for name in names if name in found), "")
+    accepted = Accepted.load(Mirror.of(scope, deployment).record)
+    found = (accepted.of(deployment.name, name) for name in Asked.by(deployment).names)
+    return next((reference.commit for reference in found if reference), "")
 
 
 def log(mirror: Mirror, before: str, after: str, limit: int = 50) -> tuple[Summary, ...]:

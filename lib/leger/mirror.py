@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leger import disk, gitprogram, processes
-from leger.accepted import Accepted, Reference, shape
+from leger.accepted import Accept, Accepted, Reference, accepts, key, shape
 from leger.deployment import Deployment
 from leger.gitprogram import FetchError, Remote
 from leger.scope import Scope
@@ -61,6 +61,13 @@ class Mirror:
         shutil.rmtree(self.path, ignore_errors=True)
         self.record.unlink(missing_ok=True)
         self.lock.unlink(missing_ok=True)
+
+    def release(self, deployment: str) -> None:
+        """Forget what is held for a deployment that is no more."""
+        known = Accepted.load(self.record)
+        if known != known.without(deployment):
+            with disk.lock(self.lock):
+                Accepted.load(self.record).without(deployment).save(self.record)
 
     def id(self, name: str) -> str:
         """The commit that an object's id or a reference of the mirror leads to; "" without one."""
@@ -113,6 +120,13 @@ class Fetch:
         self.accepted: set[str] = set()
         self.known = Accepted.load(mirror.record)
         self.is_whole = bool(self.known.shape) and self.known.shape == shape(mirror.path)
+        self._refused: dict[str, Reference] = {}
+
+    def turn(self, deployment: Deployment, accept_rewind: Accept) -> tuple[bool, bool]:
+        """What sorts deployments so that a rewind is refused before it is accepted for others."""
+        names = Asked.by(deployment).names
+        is_held = any(key(deployment.name, name) in self.known.held for name in names)
+        return accepts(accept_rewind, deployment.name), is_held
 
     def ask(self, deployments: Iterable[Deployment]) -> None:
         """Ask the remote once for all that these deployments need to know."""
@@ -168,17 +182,30 @@ class Fetch:
     def _accepted(
         self, deployment: Deployment, name: str, found: Reference, *, accept_rewind: bool = False
     ) -> str:
-        before = self.known.references.get(name)
-        if before and before.id == found.id and (self.is_whole or name in self.accepted):
+        before, own = self.known.of(deployment.name, name), key(deployment.name, name)
+        if before and before.id == found.id and own not in self.known.held and self._has(name):
             return before.commit
         found = replace(found, commit=self._mended(name, found))
         if before and before.commit != found.commit and not accept_rewind:
+            self._refused[own] = before
             self._check(deployment, name, before, found)
+            del self._refused[own]
         self._consolidate()
-        self.known = Accepted({**self.known.references, name: found}, shape(self.mirror.path))
-        self.known.save(self.mirror.record)
+        self._save(name, found, own)
         self.accepted.add(name)
         return found.commit
+
+    def _has(self, name: str) -> bool:
+        """Whether what was accepted of `name` is known to be in the mirror, whole."""
+        return self.is_whole or name in self.accepted
+
+    def _save(self, name: str, found: Reference, own: str) -> None:
+        """Accept what was found; those that were refused it hold on to what they had."""
+        refused = {one: had for one, had in self._refused.items() if one.endswith(f" {name}")}
+        held = {one: had for one, had in {**self.known.held, **refused}.items() if one != own}
+        references = {**self.known.references, name: found}
+        self.known = Accepted(references, shape(self.mirror.path), held)
+        self.known.save(self.mirror.record)
 
     def _mended(self, name: str, found: Reference) -> str:
         """Bring it; a mirror that cannot take it because it is damaged is made anew."""
@@ -228,7 +255,7 @@ class Fetch:
         raise RewoundError(
             f"{deployment.name}: {what} of {shown(self.mirror.remote)} {how}:"
             f" from {before.commit} to {found.commit}",
-            hint="if that is meant, leger sync --accept-rewind takes it",
+            hint=f"if that is meant, leger sync --accept-rewind {deployment.name} takes it",
         )
 
     def _fetch(self, *refspecs: str) -> None:

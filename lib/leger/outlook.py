@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from leger import badcommits, disk, fetching, generation, git, wanted
+from leger.accepted import Accept
 from leger.badcommits import Bad
 from leger.deployment import FLEET, Target
 from leger.errors import LegerError, UsageError
@@ -50,7 +51,7 @@ class Outlook:
 
 
 def look(
-    scope: Scope, names: Collection[str] = (), *, fetch: bool = True, accept_rewind: bool = False
+    scope: Scope, names: Collection[str] = (), *, fetch: bool = True, accept_rewind: Accept = False
 ) -> Outlook:
     """Compare the definitions (`names`, or all) at their newest commits with what is deployed.
 
@@ -61,7 +62,8 @@ def look(
     now = deployed(scope)
     defined = wanted.deployments(scope, fetch=fetch, accept_rewind=accept_rewind)
     known = {*defined.origins, *now}
-    if strange := sorted(set(names) - known):
+    named = () if isinstance(accept_rewind, bool) else accept_rewind
+    if strange := sorted({*names, *named} - known - {FLEET}):
         raise UsageError(f"there is no deployment {strange[0]}", hint="leger deploy list")
     chosen = set(names) or known
     asked = {name: item for name, item in defined.deployments.items() if name in chosen}

@@ -87,6 +87,8 @@ def _remove_mirror(scope: Scope, gone: Built, others: Compiled) -> None:
     from leger.deployment import Deployment
     from leger.git import Mirror
 
+    mirror = Mirror.of(scope, Deployment(name=gone.name, source=gone.source))
     if any(built.source == gone.source for built in others.deployments.values()):
-        return
-    Mirror.of(scope, Deployment(name=gone.name, source=gone.source)).remove()
+        mirror.release(gone.name)
+    else:
+        mirror.remove()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leger import outlook, staging
+from leger.accepted import Accept
 from leger.badcommits import Bad
 from leger.deployment import Target
 from leger.outlook import Outlook
@@ -21,11 +22,11 @@ class Options:
     """What the command line may ask for.
 
     `retry` tries commits again that were given up, `accept_rewind` follows a branch that was
-    rewritten, `strict` deploys nothing as long as anything is wrong.
+    rewritten, for all or for those named, `strict` deploys nothing as long as anything is wrong.
     """
 
     retry: bool = False
-    accept_rewind: bool = False
+    accept_rewind: Accept = False
     strict: bool = False
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from leger import config, fleet
+from leger.accepted import Accept
 from leger.config import Config
 from leger.deployment import Deployment, definitions, load, owned_folders
 from leger.errors import LegerError
@@ -38,7 +39,7 @@ class Wanted:
         return self.complete and name not in self.origins
 
 
-def deployments(scope: Scope, *, fetch: bool = False, accept_rewind: bool = False) -> Wanted:
+def deployments(scope: Scope, *, fetch: bool = False, accept_rewind: Accept = False) -> Wanted:
     """Everything that is defined: the vendor's, the fleet's, the host's own; the latter wins.
 
     With `fetch` the fleet is fetched first, else it counts as it was fetched last. A definition

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from leger.cli import arguments, deploy, main, output
+from leger.cli import arguments, deploy, main, output, sync
 from leger.errors import ConfigError, LegerError
 from leger.trust import NOTHING, Auth
 from repositories import place
@@ -66,6 +66,24 @@ def test_a_command_is_understood_alone_as_among_all() -> None:
         )
         assert alone.format_help() == among.format_help()
     assert b"'validate'" in leger("stat").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "accepted"),
+    [
+        ("", frozenset()),
+        ("--accept-rewind", True),
+        ("--accept-rewind --strict", True),
+        ("--accept-rewind web", {"web"}),
+        ("--accept-rewind web db --strict", {"web", "db"}),
+        ("--accept-rewind web --strict --accept-rewind db", {"web", "db"}),
+        ("--accept-rewind web --accept-rewind", True),
+    ],
+)
+def test_a_rewind_is_accepted_for_all_or_for_those_named(words: str, accepted: object) -> None:
+    argv = ["sync", *words.split()]
+    options = arguments.parser("1", argv).parse_args(argv)
+    assert sync.accepted(options.accept_rewind) == accepted
 
 
 def _parser(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> argparse.ArgumentParser:

@@ -71,7 +71,7 @@ def test_a_rewritten_branch_is_refused_until_it_is_accepted(scope, repository):
         with pytest.raises(RewoundError, match=r"branch main .* was rewritten") as caught:
             git.fetch(scope, web(repository, ref="main"))
         assert f"from {first} to {second}" in str(caught.value)
-        assert "--accept-rewind" in caught.value.hint
+        assert "leger sync --accept-rewind web takes it" in caught.value.hint
     assert git.fetch(scope, web(repository, ref="main"), accept_rewind=True) == second
     assert git.fetch(scope, web(repository, ref="main")) == second
 

@@ -188,6 +188,8 @@ def test_a_bad_source_or_definition_is_named_and_the_others_are_seen(
     assert outlook.look(scope, ["good"]).failed == {}
     with pytest.raises(UsageError, match="no deployment nobody"):
         outlook.look(scope, ["nobody"])
+    with pytest.raises(UsageError, match="no deployment nobody"):
+        outlook.look(scope, accept_rewind={"good", "nobody"})
 
 
 def test_without_a_fetch_the_commit_is_the_one_fetched_last(
@@ -212,6 +214,21 @@ def test_what_cannot_be_fetched_counts_as_it_was_fetched_last(
     view = outlook.look(scope)
     assert view.wanted["web"].commit == commit
     assert list(view.failed) == ["web"]
+
+
+def test_a_rewind_that_was_accepted_for_another_does_not_move_a_deployment(
+    scope: Scope, repository: Repository
+) -> None:
+    first = repository.commit({"a": "1"})
+    for name in ("web", "db"):
+        define(scope, name, f"source: {repository.path}\n")
+    outlook.look(scope)
+    repository.git("commit", "-q", "--amend", "-m", "rewritten")
+    view = outlook.look(scope, accept_rewind={"web"})
+    assert list(view.failed) == ["db"]
+    assert "leger sync --accept-rewind db" in view.failed["db"].hint
+    assert view.wanted["db"].commit == first != view.wanted["web"].commit
+    assert outlook.look(scope, fetch=False).wanted == view.wanted
 
 
 def test_a_folder_of_definitions_that_is_gone_removes_nothing(scope: Scope) -> None:

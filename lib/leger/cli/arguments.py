@@ -136,7 +136,12 @@ COMMANDS = (
         (
             _RETRY,
             _argument(
-                "--accept-rewind", action="store_true", help="follow branches that were rewritten"
+                "--accept-rewind",
+                action="append",
+                nargs="*",
+                default=[],
+                metavar="NAME",
+                help="follow branches that were rewritten, for these deployments (default: all)",
             ),
             _STRICT,
             _JSON,

@@ -22,6 +22,8 @@ from leger.switch import Host
 from leger.trust import NOTHING
 from leger.wanted import Wanted, deployments
 
+_REWIND = "if that is meant, leger sync --accept-rewind takes it for all that follow the branch"
+
 
 def run(options: argparse.Namespace) -> int:
     """Run one of the deploy commands."""
@@ -33,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
+    from leger.mirror import RewoundError
+
     with host.changing(user=options.user) as locked:
         path = definitions(locked.scope).get(options.name)
         before = load(locked.scope, path) if path else None
@@ -40,7 +44,12 @@ def _install(options: argparse.Namespace) -> int:
         if defined != before and not options.dry_run:
             refuse_roots(locked.scope, options.name)
             _refuse_fleets(locked.scope, options.name)
-        return _deploy(locked, defined, options)
+        try:
+            return _deploy(locked, defined, options)
+        except RewoundError as error:
+            if before is not None:
+                raise
+            raise RewoundError(str(error), hint=_REWIND) from error  # sync does not know it yet
 
 
 def _update(options: argparse.Namespace) -> int:

@@ -78,12 +78,17 @@ def _run_here(options: argparse.Namespace, given: list[str]) -> int:
         code: int = module.run(options)
         return code
 
-    alone = options.user or os.getuid() != 0 or getattr(options, "name", None)
+    alone = options.user or os.getuid() != 0 or _names(options)
     if options.for_each and not alone and (options.changes or not options.inside) and _has_users():
         from leger.cli import users
 
         return users.each(options, given, run)
     return run()
+
+
+def _names(options: argparse.Namespace) -> bool:
+    """Whether the command is about deployments that are named, all of which are one scope's."""
+    return bool(getattr(options, "name", None)) or any(getattr(options, "accept_rewind", ()))
 
 
 def _has_users() -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leger import sync
+from leger.accepted import Accept
 from leger.cli import host, output, service, waiting
 from leger.errors import LegerError
 from leger.sync import Look, Options
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     Whether there is anything new is found out here, at the price of one round trip; only what
     changes the host runs in a service of its own.
     """
-    wanted = Options(options.retry, options.accept_rewind, options.strict)
+    wanted = Options(options.retry, accepted(options.accept_rewind), options.strict)
     service.authorise(user=options.user)
     scope = host.scope(user=options.user)
     if not options.inside:
@@ -40,6 +41,11 @@ def run(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         report = following.follow(locked, wanted)
     return _tell(report, options)
+
+
+def accepted(given: Sequence[Sequence[str]]) -> Accept:
+    """For whom --accept-rewind was given; without names it is for all."""
+    return True if [] in given else frozenset(name for names in given for name in names)
 
 
 def _has_rotated(scope: Scope) -> bool:
