@@ -141,14 +141,20 @@ def _load(scope: Scope, path: Path) -> Deployment:
     of_fleet = path.parent == _fleet_folder(scope)
     if of_fleet:
         chosen_hosts(node)
-    found = Deployment.parse(node, name=path.stem, scope=scope.name, of_fleet=of_fleet)
-    own = {scope.name} if scope.name == "system" else {scope.name, _user()}
-    if found.scope not in own:
-        raise ConfigError(
-            f"{path}: scope: {found.scope} is not deployed from here",
+    return read(node, path.stem, scope.name, of_fleet=of_fleet)
+
+
+def read(node: Node, name: str, scope: str, *, of_fleet: bool = False) -> Deployment:
+    """The deployment `name` of `scope`, system or user. Raises ConfigError with file and line, also
+    if it is another scope's.
+    """
+    found = Deployment.parse(node, name=name, scope=scope, of_fleet=of_fleet)
+    if found.scope != scope and not (scope == "user" and found.scope == _user()):
+        raise node.mapping()["scope"].error(
+            f"scope: {found.scope} is not deployed from here",
             hint="a user's deployments lie in /etc/leger/users/NAME/deployments.d/",
         )
-    return replace(found, scope=scope.name)
+    return replace(found, scope=scope)
 
 
 def definitions(scope: Scope) -> dict[str, Path]:

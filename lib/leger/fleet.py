@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Self
 from leger import config, disk, yamlfile
 from leger.accepted import Accept
 from leger.config import Config, Limits
-from leger.deployment import FLEET, Deployment, chosen_hosts, dump
+from leger.deployment import FLEET, Deployment, chosen_hosts, dump, read
 from leger.errors import ConfigError, LegerError
 from leger.scope import Scope
 from leger.source import shown
@@ -68,8 +68,12 @@ class Share:
     failed: Mapping[str, LegerError]
 
 
-def share(files: Mapping[str, bytes], member: Member, place: str = "") -> Share:
+def share(
+    files: Mapping[str, bytes], member: Member, place: str = "", scope: str = "system"
+) -> Share:
     """What `member` gets of a fleet's `files`; `place` stands before their names in messages.
+
+    What names another `scope` than this one is refused, as on the host itself.
 
     Values are taken from values/all.yaml, the deployment, the member's groups in the order of
     groups.yaml, values/host-NAME.yaml; the latter wins. Raises ConfigError for groups and values.
@@ -80,7 +84,7 @@ def share(files: Mapping[str, bytes], member: Member, place: str = "") -> Share:
     for path in sorted(path for path in files if path.startswith("deployments.d/")):
         name = path.removeprefix("deployments.d/").removesuffix(".yaml")
         try:
-            found = _read(files[path], f"{place}{path}", name, member)
+            found = _read(files[path], f"{place}{path}", name, member, scope)
         except LegerError as error:
             failed[name] = error
         else:
@@ -141,7 +145,8 @@ def _refresh(scope: Scope, settings: Config, wanted: Deployment, *, accept_rewin
     with git.Commit(mirror, commit) as source:
         files = _of_commit(source, git.folder(scope, wanted), settings.limits)
     member = Member.of(settings.host_name, (*settings.host_tags, *tags))
-    _write(scope, files, share(files, member, f"{shown(wanted.source)}: "), stamp)
+    found = share(files, member, f"{shown(wanted.source)}: ", scope.name)
+    _write(scope, files, found, stamp)
 
 
 def _tags(before: Mapping[str, object]) -> list[str]:
@@ -212,12 +217,12 @@ def _values(node: Node) -> dict[str, Plain]:
     return {key: value.plain() for key, value in node.mapping().items()}
 
 
-def _read(data: bytes, source: str, name: str, member: Member) -> Deployment | None:
+def _read(data: bytes, source: str, name: str, member: Member, scope: str) -> Deployment | None:
     node = yamlfile.parse(data, source)
     patterns = chosen_hosts(node)
     if patterns is not None and not member.is_one_of(patterns):
         return None
-    return Deployment.parse(node, name=name, of_fleet=True)
+    return read(node, name, scope, of_fleet=True)
 
 
 def _write(

@@ -56,7 +56,7 @@ def test_a_deployments_name_is_plain(name):
 
 def test_another_scopes_deployment_is_not_deployed_from_here(scope):
     place(scope.deployments / "a.yaml", "source: /r\nscope: alice\n")
-    with pytest.raises(ConfigError, match=r"a.yaml: scope: alice is not deployed from here"):
+    with pytest.raises(ConfigError, match=r"a.yaml:2: scope: alice is not deployed from here"):
         deployment.load(scope, scope.deployments / "a.yaml")
     place(scope.deployments / "a.yaml", "source: /r\nscope: system\n")
     assert deployment.load(scope, scope.deployments / "a.yaml").scope == "system"

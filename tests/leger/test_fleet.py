@@ -231,6 +231,20 @@ def test_a_fleets_branch_that_was_rewound_is_refused_until_it_is_accepted(
     assert sources(found) == {"old": "/r"}
 
 
+def test_a_deployment_of_another_scope_is_not_taken_for_the_systems(
+    scope: Scope, repository: Repository, configure: Configure
+) -> None:
+    mine = {"deployments.d/mine.yaml": "source: /r\nhosts: '*'\nscope: alice\n"}
+    own = {"deployments.d/own.yaml": "source: /r\nscope: system\n"}
+    repository.commit({**FILES, **mine, **own})
+    configure()
+    found = wanted.deployments(scope, fetch=True)
+    assert "mine.yaml:3: scope: alice is not deployed from here" in str(found.failed["mine"])
+    assert {"own", "all"} <= found.deployments.keys()
+    assert "mine" not in found.deployments
+    assert not found.is_gone("mine")
+
+
 def test_a_fleet_must_be_signed_where_the_host_says_so(
     scope: Scope, repository: Repository, tmp_path: Path
 ) -> None:

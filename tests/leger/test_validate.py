@@ -84,6 +84,19 @@ def test_a_source_that_cannot_be_had_from_here_is_a_warning(tmp_path, quadlet):
     assert "bad.yaml:1: unknown key 'sorce'" in str(check.failed["bad"])
 
 
+def test_another_scopes_deployment_is_refused_as_the_host_refuses_it(tmp_path, quadlet, capsys):
+    folder = fleet(tmp_path)
+    place(folder / "deployments.d/mine.yaml", "source: /r\nscope: alice\n")
+    place(folder / "deployments.d/theirs.yaml", "source: /r\nscope: alice\nhosts: db-1\n")
+    check = validate.validate_host(folder, Member.of("web-1", ()), quadlet)
+    assert (list(check.failed), check.is_good) == (["mine"], False)
+    assert main.main(["validate", str(folder), "--host", "web-1"]) == 4
+    assert (
+        f"{folder}/deployments.d/mine.yaml:2: scope: alice is not deployed from here"
+        in capsys.readouterr().err
+    )
+
+
 def test_the_command_shows_a_host_and_ends_with_4_when_something_is_wrong(tmp_path, capsys):
     folder = fleet(tmp_path)
     assert main.main(["validate", str(folder), "--host", "web-1"]) == 0
