@@ -26,11 +26,14 @@ def hook_dropin(unit_text: str, hook: "Sequence[str]", scope: str) -> str:
 
     `hook` holds the arguments of secrets-hook without the program (in the scope "user" --user is
     put before them). ExecStartPre= is reset, because a drop-in's lines come after the unit's
-    own and the hook must run first; then the unit's own lines follow as they were.
+    own and the hook must run first; then the unit's own lines follow as they were. Where User=
+    makes the hook another user's, it is root ("+") that notes before it what there is to get.
     """
     sockets = "podman.socket" if scope == "user" else "legerd.socket podman.socket"
     arguments = ["--user"] if scope == "user" and "--user" not in hook else []
-    command = " ".join([f":{HOOK}", *map(quote, [*arguments, *hook])])
+    command = " ".join([HOOK, *map(quote, [*arguments, *hook])])
+    noting = " ".join([HOOK, "--note", *map(quote, hook)])
+    is_anothers = scope == "system" and user_of(unit_text)
     lines = [
         "# Added by Leger: the secrets of this unit, before anything else of it runs.",
         "[Unit]",
@@ -39,10 +42,20 @@ def hook_dropin(unit_text: str, hook: "Sequence[str]", scope: str) -> str:
         "",
         "[Service]",
         "ExecStartPre=",
-        f"ExecStartPre={command}",
+        *([f"ExecStartPre=-:+{noting}"] if is_anothers else []),
+        f"ExecStartPre=:{command}",
         *(f"ExecStartPre={value}" for value in own_lines(unit_text)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def user_of(unit_text: str) -> str:
+    """Whom User= in [Service] names, specifiers as they stand; "" if that is root."""
+    user = ""
+    for key, value in _service_settings(unit_text):
+        if key == "User":
+            user = value
+    return "" if user in ("root", "0") else user
 
 
 def quote(argument: str) -> str:

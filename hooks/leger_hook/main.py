@@ -1,6 +1,6 @@
 """Bring the Podman secrets of a unit up to date from legerd, before the unit starts.
 
-    secrets-hook [--user] [--fresh] [--for=UNIT] NAME=LEGERD-NAME[:VERSION]
+    secrets-hook [--user] [--fresh] [--for=UNIT] [--note] NAME=LEGERD-NAME[:VERSION]
         SECRET/KEY=LEGERD-NAME[:VERSION] ...
 
 NAME is a Podman secret; SECRET/KEY is one key of a Kubernetes Secret that is composed here for a
@@ -8,7 +8,8 @@ NAME is a Podman secret; SECRET/KEY is one key of a Kubernetes Secret that is co
 out of reach; --user means the user's podman.socket and manager. In a unit with User= it runs as
 that user, with the users' socket of legerd and that user's Podman, like podman itself there.
 --for is how Leger itself runs it, before a unit is reloaded (or, with nothing, restarted): then
-nothing waits for legerd. Which values a unit got is noted for `leger secrets refresh`: started.py.
+nothing waits for legerd. Which values a unit got is noted for `leger secrets refresh`: started.py;
+with --note root only does that, for a unit with User=, whose own hook could note what it likes.
 --retry alone is what leger-retry.service runs: see waiting.py.
 
 Runs as ExecStartPre=, may run twice, and beside others of its kind. What Podman holds is read by
@@ -47,7 +48,13 @@ def main() -> int:
         return retry()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        bring(Options(sys.argv[1:], os.environ, os.getuid()), began)
+        options = Options(sys.argv[1:], os.environ, os.getuid())
+        if options.noting:
+            from leger_hook.started import foresee
+
+            foresee(options)
+        else:
+            bring(options, began)
     except Failure as failure:
         for line in failure.args:
             say("error", line)

@@ -27,9 +27,10 @@ class Options:
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str], uid: int) -> None:
         self.fresh = "--fresh" in argv
         self.user = uid != 0 or "--user" in argv
+        self.noting = "--note" in argv
         units = [word for word in argv if word.startswith("--for=")]
         self.unit = units[0].removeprefix("--for=") if units else None
-        options = {"--fresh", "--user", *units}
+        options = {"--fresh", "--user", "--note", *units}
         self.secrets = parse([word for word in argv if word not in options])
         own = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
         self.runtime = own if self.user else "/run"

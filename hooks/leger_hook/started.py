@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+
+from leger_hook.outcomes import Failure, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,12 +20,13 @@ if TYPE_CHECKING:
     from leger_hook.options import Options, Part
 
 FOLDER = "leger/started"
+SECONDS = 6
 
 
 def note(options: Options, tags: Mapping[Part, str]) -> None:
     """Note `tags` for the unit that this is for; without a place for it the unit starts too.
 
-    A system unit with User= has none: its Podman is that user's, its manager the system's.
+    A system unit with User= has none, since its hook is that user's: `foresee` is root's for it.
     """
     unit, is_users = (options.unit, options.user) if options.unit is not None else own_unit()
     if not unit or is_users != options.user:
@@ -34,6 +38,22 @@ def note(options: Options, tags: Mapping[Part, str]) -> None:
         with open(f"{folder}/.{unit}", "w") as file:
             json.dump(named, file)
         os.rename(f"{folder}/.{unit}", f"{folder}/{unit}")
+
+
+def foresee(options: Options) -> None:
+    """Note what legerd would hand out now, which the hook that follows as another user gets.
+
+    Should it change in between, the unit counts as one that has the value of before, and restarts
+    once too often. Without legerd what was noted before stays: the hook keeps the values, too.
+    """
+    from leger_hook.legerd import fetch
+
+    signal.alarm(SECONDS)
+    try:
+        answers = fetch(options, {})
+    except (Failure, Unreachable):
+        return  # the hook that follows says it
+    note(options, {part: answer.tag for part, answer in answers.items() if answer.status == 200})
 
 
 def own_unit() -> tuple[str, bool]:

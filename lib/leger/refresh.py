@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leger_generator.dropin import HOOK, path_of
+from leger_generator.dropin import HOOK, path_of, user_of
 
 from leger import changes, processes
 from leger.errors import LegerError
@@ -17,6 +17,7 @@ from leger.scope import Scope
 from leger.secretrefs import expand
 
 _SECONDS = 60.0
+_AS = ("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--expand-environment=no")
 
 
 def secrets(
@@ -30,7 +31,8 @@ def secrets(
     for name in units:
         words = _words(compiled, name)
         unit = "" if trying else name
-        reason = _run(scope, [f"--for={unit}", *words] if words else [])
+        as_user = _another(scope, compiled, name)
+        reason = _run(scope, [f"--for={unit}", *words] if words else [], as_user)
         if reason:
             failed[name] = reason
     return failed
@@ -38,7 +40,7 @@ def secrets(
 
 def _words(compiled: Compiled, name: str) -> list[str]:
     """The hook's arguments, specifiers of an instance written out."""
-    for unit in (name, changes.template_of(name)):
+    for unit in _names(name):
         entry = compiled.files.get(path_of(unit), {})
         found = entry.get("hook", ())
         if isinstance(found, (list, tuple)) and found:
@@ -46,12 +48,23 @@ def _words(compiled: Compiled, name: str) -> list[str]:
     return []
 
 
-def _run(scope: Scope, words: list[str]) -> str:
+def _another(scope: Scope, compiled: Compiled, name: str) -> list[str]:
+    """What runs the hook as the user whose it is in a system unit with User=."""
+    texts = [compiled.files[one]["text"] for one in _names(name) if one in compiled.files]
+    user = expand(user_of(str(texts[0])), name) if texts and scope.name == "system" else ""
+    return [*_AS, f"--uid={user}", "--"] if user else []
+
+
+def _names(name: str) -> tuple[str, str]:
+    return name, changes.template_of(name)
+
+
+def _run(scope: Scope, words: list[str], as_user: list[str]) -> str:
     if not words:
         return ""
     user = ["--user"] if scope.name == "user" and "--user" not in words else []
     try:
-        done = processes.run([HOOK, *user, *words], timeout=_SECONDS)
+        done = processes.run([*as_user, HOOK, *user, *words], timeout=_SECONDS)
     except LegerError as error:
         return f"did not get its secrets: {error}"
     return "" if done.code == 0 else f"did not get its secrets: {done.message}"

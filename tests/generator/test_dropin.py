@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leger_generator.dropin import HOOK, hook_dropin, own_lines, path_of, quote, unit_of
+from leger_generator.dropin import HOOK, hook_dropin, own_lines, path_of, quote, unit_of, user_of
 
 UNIT = """[Unit]
 ExecStartPre=/not/this
@@ -43,6 +43,24 @@ def test_a_users_manager_has_no_legerd_socket() -> None:
     assert "Wants=podman.socket\n" in text
     assert "legerd.socket" not in text
     assert text.endswith(f"ExecStartPre=:{HOOK} --user a=b\n")
+
+
+def test_root_notes_what_the_hook_of_another_user_gets() -> None:
+    text = "[Service]\nUser=root\nUser=app-%i\nExecStart=/a\n[X-Container]\nUser=root\n"
+    assert user_of(text) == "app-%i"
+    lines = hook_dropin(text, ["--fresh", "db-%i=web/db"], "system").splitlines()
+    assert lines[-2:] == [
+        f"ExecStartPre=-:+{HOOK} --note --fresh db-%i=web/db",
+        f"ExecStartPre=:{HOOK} --fresh db-%i=web/db",
+    ]
+    assert "--note" not in hook_dropin(text, ["a=b"], "user")
+
+
+@pytest.mark.parametrize("line", ["", "User=root", "User=0", "User=app\nUser="])
+def test_the_hook_of_root_notes_itself(line: str) -> None:
+    text = f"[Service]\n{line}\n[Container]\nUser=7\n"
+    assert user_of(text) == ""
+    assert "--note" not in hook_dropin(text, ["a=b"], "system")
 
 
 def test_a_reset_in_the_unit_counts() -> None:

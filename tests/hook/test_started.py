@@ -68,3 +68,20 @@ def test_nothing_is_noted_for_no_unit(world: World) -> None:
     assert world.run("--for=", "db=web/db").code == 0
     assert world.run("--for=", "db=web/none").code == 1
     assert not (world.runtime / "leger/started").exists()
+
+
+def test_root_notes_for_another_users_hook_what_there_is_to_get(world: World) -> None:
+    """Podman is not touched: the secret goes to that user's."""
+    world.legerd.put("web/db", b"sesame")
+    assert world.run("--note", "--for=web.service", "db=web/db", "none=web/none").lines == []
+    assert list(started(world, "web.service")) == ["db"]
+    noted = started(world, "web.service")
+    assert world.api.calls == []
+    assert "sesame" not in world.spied()
+    for mode in ("fail", "refuse", "talk nonsense"):
+        world.legerd.mode = mode
+        assert world.run("--note", "--for=web.service", "db=web/db").code == 0
+        assert started(world, "web.service") == noted
+    world.legerd.mode = "well"
+    assert world.run("--for=web.service", "db=web/db").code == 0
+    assert started(world, "web.service") == noted

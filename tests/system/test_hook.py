@@ -270,3 +270,24 @@ def test_with_user_in_a_system_unit_the_policy_for_that_user_counts(machine: Mac
     assert machine.run("systemctl", "start", "one.service", check=False).code != 0
     line = "leger: error: secret db: legerd does not let uid"
     assert line in status(machine, "one.service")
+
+
+def test_with_user_in_a_system_unit_root_notes_what_it_gets(machine: Machine) -> None:
+    machine.add_user("bert")
+    machine.push(
+        "rules:\n- user: bert\n  action: [get]\n  secret: [web/*]\n", "/etc/leger/policy.yaml"
+    )
+    put(machine, "web/db", "value")
+    machine.sh("systemctl reload legerd.service")
+    machine.run("systemctl", "--user", "start", "podman.socket", user="bert")
+    unit = "[Service]\nType=oneshot\nUser=bert\nExecStart=/usr/bin/true\n"
+    write(machine, Plan(units={"one.service": unit}, hooks={"one.service": ["db=web/db"]}))
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "one.service")
+    assert held(machine, "db", user="bert") == "value"
+    assert names(machine) == []
+    form = '{{index .Spec.Labels "io.leger.tag"}}'
+    argv = ("podman", "secret", "inspect", "--format", form, "db")
+    tag = machine.run(*argv, user="bert").stdout.strip()
+    assert json.loads(machine.pull("/run/leger/started/one.service")) == {"db": tag}
+    assert machine.sh("stat -c %U /run/leger/started/one.service").stdout == "root\n"
