@@ -74,7 +74,7 @@ def create_volume(name: str, options: Mapping[str, str], labels: Mapping[str, st
     """Make the volume `name`. Raises LegerError."""
     given = [f"--opt={key}={value}" for key, value in options.items() if key not in ("UID", "GID")]
     given += [f"--label={key}={value}" for key, value in labels.items()]
-    _asked("volume", "create", *given, name)
+    _asked("volume", "create", *given, name, hint="check free space")
     return volumes()[name]
 
 
@@ -122,12 +122,11 @@ def unpause(ids: Iterable[str]) -> dict[str, str]:
     return bad
 
 
-def _asked(*arguments: str) -> str:
+def _asked(*arguments: str, hint: str = "") -> str:
     done = processes.run(["podman", *arguments], timeout=120)
     if done.code != 0:
-        raise LegerError(
-            f"podman {' '.join(arguments[:2])}: {done.message.removeprefix('Error: ')}"
-        )
+        message = done.message.removeprefix("Error: ")
+        raise LegerError(f"podman {' '.join(arguments[:2])}: {message}", hint=hint)
     return done.stdout.decode(errors="replace")
 
 

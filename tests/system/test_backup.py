@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 
 import pytest
@@ -132,6 +133,58 @@ def test_a_full_disk_leaves_no_half_backup(notes: Machine) -> None:
     assert "No space left on device" in done.stderr
     assert left == ""
     assert ids(notes) == before
+    expect_quiet(notes)
+
+
+FILL = """
+fallocate -l $(($(stat -f -c '%a * %S' /) * 95 / 100)) /filler
+dd if=/dev/zero of=/rest bs=64K conv=fsync 2>/dev/null || true
+truncate -s -{} /rest
+sync -f /
+"""
+
+
+FULL = re.compile("leger: error: .*(no space left on device|disk is full)", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(("what", "room"), [("data", 3_000_000), ("plain", 0), ("plain", 100_000)])
+def test_a_restore_without_room_replaces_nothing_and_is_done_when_there_is_some(
+    notes: Machine, what: str, room: int
+) -> None:
+    """The whole disk is full, but for `room` bytes."""
+    write(notes, "one")
+    for place in ("plain", "uploads"):
+        notes.sh(f"podman exec web dd if=/dev/urandom of=/{place}/big bs=1M count=6 status=none")
+    (made,) = json.loads(notes.run("leger", "backup", "create", "notes", "--json").stdout)
+    write(notes, "two")
+    before = process(notes)
+    notes.sh(FILL.format(room))
+    restore = ["leger", "backup", "restore", "notes", made["id"], "--yes"]
+    done = notes.run(*restore, "--only", what, check=False)
+    notes.run("rm", "/filler", "/rest")
+    assert done.code == 1
+    assert FULL.search(done.stderr)
+    assert "leger: hint: check free space" in done.stderr
+    assert (read(notes), process(notes)) == (saved("two"), before)
+    expect_quiet(notes)
+    notes.run(*restore)
+    assert read(notes) == saved("one")
+    notes.run("podman", "exec", "web", "rm", "/plain/big", "/uploads/big")
+    notes.run("rm", "-r", f"/var/lib/leger/backups/notes/{made['id']}")
+    expect_quiet(notes)
+
+
+def test_what_podman_keeps_of_a_restore_is_removed_when_it_can_be(notes: Machine) -> None:
+    volume = "leger-restore-0"
+    nothing: dict[str, list[str]] = {key: [] for key in ("start", "paused", "folders", "pairs")}
+    work = {"format": 1, "deployment": "notes", "boot": "", "volumes": [volume]} | nothing
+    notes.run("podman", "create", "--name", "holder", "-v", f"{volume}:/x", IMAGE, "true")
+    notes.push(json.dumps(work), "/var/lib/leger/backup.json", 0o600)
+    for _ in range(2):
+        told = notes.run("leger", "settle", timeout=120)
+        assert f"warning: volume {volume} is left over: " in told.stdout + told.stderr
+    notes.run("podman", "rm", "holder")
+    notes.run("leger", "settle", timeout=120)
     expect_quiet(notes)
 
 

@@ -50,7 +50,7 @@ class Inside:
 
     def unpack(self, chunks: Iterable[bytes], folder: Path) -> None:
         """Make the new `folder` of a tar stream."""
-        self._run(["unpack", str(folder)], chunks=chunks)
+        self._run(["unpack", str(folder)], chunks=chunks, hint="check free space and permissions")
 
     def status(self, paths: Iterable[Path]) -> list[Status | None]:
         """What each folder is now; None where there is none."""
@@ -77,10 +77,11 @@ class Inside:
         *,
         chunks: Iterable[bytes] = (),
         sink: Callable[[bytes], object] | None = None,
+        hint: str = "",
     ) -> list[str]:
         start = f"{_START}; sys.exit(program.main())"
         command = [*self.prefix, sys.executable, "-I", "-c", start, _LIBRARY, *arguments]
         done = processes.stream(command, stall=STALL, chunks=chunks, sink=sink)
         if done.code != 0:
-            raise LegerError(done.message)
+            raise LegerError(done.message, hint=hint)
         return done.stderr.decode(errors="replace").splitlines()

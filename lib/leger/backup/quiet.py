@@ -23,6 +23,7 @@ from leger.switchfile import boot_id
 from leger.systemd import problems
 
 _START_SECONDS = 300.0
+_FULL = ("disk is full", "no space left")
 
 
 def active(host: Host, current: Generation | None) -> dict[str, bool]:
@@ -117,15 +118,34 @@ def still(host: Host, work: Work, users: Users, method: str) -> Iterator[Work]:
 
 
 def clean(host: Host) -> None:
-    """Remove what was temporary, once all runs again; after an exchange that is the old content."""
+    """Remove what was temporary, once all runs again; after an exchange that is the old content.
+
+    What podman keeps stays in the journal, for the next command to remove.
+    """
     work = Work.load(host.scope)
     if work is None or work.start or work.paused or work.pairs:
         return
-    for name, reason in podman.remove_volumes(work.volumes).items():
-        host.report(f"warning: volume {name} is left over: {reason}")
     for folder in work.folders:
         Inside.of(host.scope).remove(Path(folder))
-    journal.forget(host.scope)
+    kept = _removed(host, work.volumes)
+    for name, reason in kept.items():
+        host.report(f"warning: volume {name} is left over: {reason}")
+    journal.settle(host.scope, replace(work, volumes=tuple(kept), folders=()))
+
+
+def _removed(host: Host, names: Collection[str]) -> dict[str, str]:
+    """Remove these volumes; maps those that podman keeps to its reason.
+
+    On a full disk it cannot note that a volume is gone, so what the volume holds goes first.
+    """
+    kept = podman.remove_volumes(names)
+    full = [name for name, reason in kept.items() if any(text in reason for text in _FULL)]
+    if full:
+        there = podman.volumes()
+        for name in full:
+            Inside.of(host.scope).remove(there[name].folder)
+        kept |= dict.fromkeys(full, "") | podman.remove_volumes(full)
+    return {name: reason for name, reason in kept.items() if reason}
 
 
 def _resumed(host: Host, work: Work) -> dict[str, str]:

@@ -149,7 +149,7 @@ def _prepared(
     else:
         made = podman.create_volume(temporary, one.options, {LABEL: one.name})
         target = there.get(one.name) or podman.create_volume(one.name, one.options, one.labels)
-        _import(made, chunks)
+        _import(made, chunks, one.label)
         steps.sync(made.folder)
         restored, used = made.folder, target.folder
     (status,) = steps.status([used])
@@ -158,13 +158,12 @@ def _prepared(
     return Pair(str(restored), str(used), status.inode, one.name, one.owner)
 
 
-def _import(volume: Volume, chunks: Iterable[bytes]) -> None:
+def _import(volume: Volume, chunks: Iterable[bytes], label: str) -> None:
     command = ["podman", "volume", "import", volume.name, "-"]
     done = processes.stream(command, stall=inside.STALL, chunks=chunks)
     if done.code != 0:
-        raise LegerError(
-            f"cannot be unpacked: {done.message.removeprefix('Error: ')}", hint="check free space"
-        )
+        message = done.message.removeprefix("Error: ")
+        raise LegerError(f"{label} cannot be unpacked: {message}", hint="check free space")
 
 
 def _exchange(scope: Scope, work: Work) -> None:
