@@ -6,6 +6,8 @@ compiled, units that fell over are started again after the switch, and are not h
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,12 +87,14 @@ def read_drift(host: Host, names: Collection[str]) -> tuple[Drift, ...]:
 def _mend_files(host: Host, drifts: Collection[Drift]) -> dict[str, LegerError]:
     """Put trees right and take away files that win over ours; what cannot be mended."""
     failed: dict[str, LegerError] = {}
+    aside: set[str] = set()
     current = generation.load_current(host.scope)
     for item in drifts if current else ():
         try:
             if item.repair is Repair.TREE and current:
                 _mend_tree(host, current, item.deployment)
-            elif item.repair is Repair.ASIDE:
+            elif item.repair is Repair.ASIDE and item.file not in aside:
+                aside.add(item.file)  # one of a template wins over each instance
                 _put_aside(host, Path(item.file))
         except LegerError as error:
             failed[item.deployment] = error
@@ -116,7 +120,9 @@ def _mend_tree(host: Host, current: Generation, name: str) -> None:
 
 def _put_aside(host: Host, file: Path) -> None:
     """A file that wins over a unit of ours gets a name that systemd does not read."""
-    aside = file.with_name(f"{file.name}{ASIDE}")
+    aside, numbers = file.with_name(f"{file.name}{ASIDE}"), itertools.count(2)
+    while os.path.lexists(aside):
+        aside = file.with_name(f"{file.name}{ASIDE}-{next(numbers)}")
     try:
         file.rename(aside)
         disk.sync_folder(file.parent)

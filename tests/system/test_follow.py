@@ -279,6 +279,100 @@ def test_what_only_a_target_has_that_nobody_started_is_left_alone(host: Machine)
     assert versions(host) == {"web": "1", "job": "1"}
 
 
+UNITS = "/etc/systemd/system"
+OTHER = "[Service]\nExecStart=/bin/sleep {}\n"
+
+
+def override(machine: Machine, unit: str, seconds: int, *instances: str) -> None:
+    """A file of the host that wins over a deployment's unit, and runs."""
+    machine.push(OTHER.format(seconds), f"{UNITS}/{unit}")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", *(instances or (unit,)))
+
+
+def test_what_overrides_a_unit_is_moved_aside_by_apply_and_never_by_the_timer(
+    host: Machine,
+) -> None:
+    override(host, "web.service", 1001)
+    assert versions(host) == {}
+    (found,) = answer(host, "status")["drift"]
+    assert (found["kind"], found["file"]) == ("overridden", f"{UNITS}/web.service")
+    author(host, "web", 2)
+    host.run("systemctl", "start", "leger-sync.service", check=False, timeout=120)
+    assert "sleep 1001" in host.run("systemctl", "cat", "web.service").stdout
+    assert versions(host) == {}
+    planned = host.run("leger", "plan", "--exit-code", check=False)
+    assert f"mend web.service: overridden by {UNITS}/web.service" in planned.stdout
+    assert "sleep 1001" in host.pull(f"{UNITS}/web.service").decode()
+    said = host.run("leger", "apply").stderr
+    assert f"{UNITS}/web.service is now {UNITS}/web.service.replaced-by-leger" in said
+    assert versions(host) == {"web": "2"}
+    assert answer(host, "status")["drift"] == []
+    assert host.run("leger", "plan", "--exit-code").stdout == "nothing to do\n"
+    override(host, "web.service", 1002)
+    host.run("leger", "apply")
+    assert versions(host) == {"web": "2"}
+    kept = host.sh(f"cat {UNITS}/web.service*").stdout
+    assert (kept.count("sleep 1001"), kept.count("sleep 1002")) == (1, 1)
+    host.sh(f"rm {UNITS}/web.service*")
+
+
+def test_what_overrides_a_template_is_moved_aside_once(host: Machine) -> None:
+    tree = {"web.container": container(1), "many@.container": container(1)}
+    commit(host, tree, "/srv/web")
+    host.run("leger", "sync")
+    instances = ("many@a.service", "many@b.service")
+    override(host, "many@.service", 1001, *instances)
+    assert len(answer(host, "status")["drift"]) == 2
+    host.run("leger", "apply")
+    assert host.run("systemctl", "is-active", *instances).stdout == "active\nactive\n"
+    assert len(versions(host)) == 3
+    assert answer(host, "status")["drift"] == []
+    host.sh(f"rm {UNITS}/many@.service*; systemctl stop {' '.join(instances)}")
+
+
+def test_the_company_of_a_bad_commit_is_tried_with_the_next_one_of_the_guilty(
+    host: Machine,
+) -> None:
+    def shop(version: int) -> None:
+        text = container(version, "Network=shop.network")
+        commit(host, {"shop.container": text, "shop.network": "[Network]\n"}, "/srv/shop")
+
+    def web(version: int, run: str = "sleep infinity") -> str:
+        text = container(version, "Network=shop.network", run=run)
+        return commit(host, {"web.container": text}, "/srv/web")
+
+    def expect_waiting(commit: str) -> None:
+        before = answer(host, "status")["generation"]
+        waiting = host.run("leger", "sync").stdout
+        assert f"web: waits for a new commit: {commit[:12]} was given up: web.service" in waiting
+        assert "shop: waits for a new commit: " in waiting
+        assert "shop: waits for a new commit: " in host.run("leger", "apply").stdout
+        assert answer(host, "status")["generation"] == before
+        assert versions(host) == {"shop": "1", "web": "1"}
+
+    define(host, "shop")
+    shop(1)
+    web(1)
+    host.run("leger", "sync")
+    shop(2)
+    bad = web(2, run="false")
+    assert host.run("leger", "sync", check=False).code == 1
+    expect_waiting(bad)
+    for command in ("sync", "apply"):
+        before = answer(host, "status")["generation"]
+        assert host.run("leger", command, "--retry", check=False).code == 1
+        assert answer(host, "status")["generation"] > before
+        expect_waiting(bad)
+    worse = web(3, run="false")
+    assert host.run("leger", "sync", check=False).code == 1
+    expect_waiting(worse)
+    web(4)
+    host.run("leger", "sync")
+    assert versions(host) == {"shop": "2", "web": "4"}
+    assert host.run("leger", "sync").stdout == "nothing new\n"
+
+
 def test_two_syncs_at_once(host: Machine) -> None:
     author(host, "web", 2)
     script = "leger sync >/tmp/one 2>&1 & leger sync >/tmp/two 2>&1; wait; cat /tmp/one /tmp/two"
