@@ -11,18 +11,24 @@ from leger import processes
 from leger.errors import LegerError
 
 _STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"  # sd-messages.h: a unit is being stopped
+_MEMORY = (  # sd-messages.h: the kernel, or systemd-oomd, killed something of a unit
+    "fe6faa94e7774663a0da52717891d8ef",
+    "d989611b15e44c9dbf31e3c81256e4ed",
+)
 _SPEAKERS = ("podman", "secrets-hook")
 
 
-def reason(unit: str, *, user: bool, since: float = 0.0) -> str:
+def reason(unit: str, *, user: bool, since: float = 0.0, run: str = "") -> str:
     """The last error of podman or secrets-hook in this unit; "" without one.
 
-    Those before `since` (Unix time in seconds) do not count: they had another reason.
+    Those before `since` (Unix time in seconds) do not count: they had another reason. Nor do those
+    of another run than that with the id `run`, where it is known.
     What the container itself wrote is left out: it may hold anything, secrets too.
     """
     matches = [f"_COMM={name}" for name in _SPEAKERS]
     where = f"_SYSTEMD_USER_UNIT={unit}" if user else f"_SYSTEMD_UNIT={unit}"
     options = ["-n", "40", f"--since=@{int(since)}"]
+    options += [f"_SYSTEMD_INVOCATION_ID={run}"] if run else []
     found = [said for entry in _entries([*options, where, *matches]) if (said := _error(entry))]
     return found[-1] if found else ""
 
@@ -56,6 +62,14 @@ def stopped(invocations: Mapping[str, str], *, user: bool) -> set[str]:
     found = _entries(["_COMM=systemd", f"MESSAGE_ID={_STOPPING}", *matches]) if matches else ()
     ended = {(entry.get(unit), entry.get(run)) for entry in found}
     return {name for name, id_ in invocations.items() if (name, id_) in ended}
+
+
+def out_of_memory(unit: str, run: str, *, user: bool) -> bool:
+    """Whether something of the unit's run with the id `run` was killed for want of memory."""
+    keys = ("USER_UNIT", "USER_INVOCATION_ID") if user else ("UNIT", "INVOCATION_ID")
+    where = [f"{key}={value}" for key, value in zip(keys, (unit, run), strict=True)]
+    messages = [f"MESSAGE_ID={id_}" for id_ in _MEMORY]
+    return any(_entries(["-n", "1", "_COMM=systemd", *where, *messages]))
 
 
 def removed_by(unit: str, container: str, *, user: bool) -> str:

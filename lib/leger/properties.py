@@ -23,6 +23,7 @@ _ENDING = (
     "ExecMainExitTimestamp",
     "ExecStop",
 )
+OUT_OF_MEMORY = "it took more memory than there is or than it may"
 _KILLED = "2"
 _WITH_STATUS = {
     "exit-code": "exit status",
@@ -32,7 +33,7 @@ _WITH_STATUS = {
 _RESULTS = {
     "start-limit-hit": "it was started too often in a row",
     "timeout": "it did not start or stop within its time limit",
-    "oom-kill": "it took more memory than there is or than it may",
+    "oom-kill": OUT_OF_MEMORY,
     "watchdog": "its watchdog was not fed in time",
     "protocol": "it ended before it said that it is ready",
     "resources": "systemd could not set up what it needs",

@@ -15,6 +15,8 @@ from leger import (
     staging,
     systemd,
 )
+from leger.badcommits import Bad
+from leger.deployment import Target
 from leger.errors import LegerError
 from leger.finding import Finding
 from leger.generation import Generation
@@ -28,7 +30,9 @@ def findings(scope: Scope, current: Generation, unit: Unit, name: str) -> Iterat
     """What the next `leger apply` will do with `unit`, which runs under `name`, and why."""
     yield from _rotated(scope, current, name)
     yield from _staged(scope, unit.deployment)
-    yield from _given_up(scope, unit.deployment)
+    if bad := _bad(scope, unit.deployment):
+        yield _given_up(bad)
+        return  # leger apply leaves it alone
     try:
         plan = _plan(scope, unit.deployment)
     except LegerError as error:
@@ -53,23 +57,27 @@ def missing(scope: Scope, name: str, unit: str) -> Iterator[Finding]:
     for deployment, target in seen.new().items():
         bad = seen.bad.get(deployment)
         if bad and unit in bad.reason:
-            yield from _given_up(scope, deployment)
-        yield from _coming(scope, deployment, target.commit[:12], (name, unit))
+            yield _given_up(bad)
+        else:
+            yield from _coming(scope, target, (name, unit), bad)
 
 
 def _coming(
-    scope: Scope, deployment: str, commit: str, names: tuple[str, str]
+    scope: Scope, target: Target, names: tuple[str, str], bad: Bad | None
 ) -> Iterator[Finding]:
     """What a commit that was fetched and is not applied does about a unit or file of `names`."""
+    deployment, commit = target.deployment.name, target.commit[:12]
     try:
-        plan = _plan(scope, deployment)
+        plan = _plan(scope, deployment, retry=True)
     except LegerError as error:
         yield from _told(error, *names)
         return
     for refused in plan.refused.values() if plan else ():
         yield from _told(refused, *names)
     built = plan.new.deployments.get(deployment) if plan else None
-    if built and names[1] in built.units:
+    if built and names[1] in built.units and bad:
+        yield _given_up(bad)
+    elif built and names[1] in built.units:
         text = f"commit {commit} of {deployment} brings it, which is not applied"
         yield Finding(text, "leger apply")
         yield from _staged(scope, deployment)
@@ -101,16 +109,26 @@ def _staged(scope: Scope, deployment: str) -> Iterator[Finding]:
         yield Finding(text, f"leger staged apply {deployment}")
 
 
-def _given_up(scope: Scope, deployment: str) -> Iterator[Finding]:
-    bad = badcommits.load(scope).get(deployment)
-    if bad is not None:
-        text = f"commit {bad.commit[:12]} of {deployment} was given up: {bad.reason}"
-        yield Finding(text, f"leger apply --retry {deployment}, or push a commit that mends it")
+def _bad(scope: Scope, deployment: str) -> Bad | None:
+    """The newest commit that was fetched, if it was given up."""
+    known = badcommits.load(scope).get(deployment)
+    if known is None:
+        return None
+    try:
+        seen = outlook.look(scope, fetch=False)
+    except LegerError:
+        return known
+    return seen.bad.get(deployment) if deployment in seen.new() else None
 
 
-def _plan(scope: Scope, deployment: str) -> Plan | None:
+def _given_up(bad: Bad) -> Finding:
+    text = f"commit {bad.commit[:12]} of {bad.deployment} was given up: {bad.reason}"
+    return Finding(text, f"leger apply --retry {bad.deployment}, or push a commit that mends it")
+
+
+def _plan(scope: Scope, deployment: str, *, retry: bool = False) -> Plan | None:
     """The plan for a commit that was fetched and is not applied; None if there is none."""
-    wanted = intent.read(scope, [deployment], fetch=False)
+    wanted = intent.read(scope, [deployment], fetch=False, retry=retry)
     if deployment not in wanted.outlook.new() or not wanted.wish.targets:
         return None
     acting = Host(scope, systemd.connect(scope), lambda _text: None)

@@ -158,13 +158,14 @@ def _needs(case: Case) -> Iterator[Finding]:
     if case.runs:
         return
     names = [name for key in _NEEDED for name in case.shown.get(key, "").split()]
-    shown = properties.show(names, ("LoadState", "ActiveState", "Result"), user=case.user)
+    keys = ("LoadState", "ActiveState", "Result", "InvocationID")
+    shown = properties.show(names, keys, user=case.user)
     for name, one in shown.items():
         load, active = one.get("LoadState", ""), one.get("ActiveState", "")
         if load in ("loaded", "") and active != "failed":
             continue
         word = load if load not in ("loaded", "") else active
-        said = journal.reason(name, user=case.user)
+        said = journal.reason(name, user=case.user, run=one.get("InvocationID", ""))
         text = f"it needs {name}, which is {word}{': ' if said else ''}{said}"
         yield Finding(text, _mend(said) or f"leger why {name}")
 
@@ -174,7 +175,8 @@ def _said(case: Case) -> Iterator[Finding]:
     if not case.user and (case.scope.runtime / "waiting" / case.name).exists():
         text = "it waits for legerd, and is started again when legerd answers"
         yield Finding(text, "systemctl status legerd.socket legerd.service")
-    said = "" if case.runs else journal.reason(case.name, user=case.user)
+    run = case.shown.get("InvocationID", "")
+    said = "" if case.runs else journal.reason(case.name, user=case.user, run=run)
     if _lacks_image(case):
         yield Finding(f"podman has no image {case.unit.image}", f"podman pull {case.unit.image}")
     if said:
@@ -195,10 +197,9 @@ def _mend(said: str) -> str:
 
 
 def _ended(case: Case, drifts: list[drift.Drift]) -> Iterator[Finding]:
-    status = case.shown.get("ExecMainStatus", "")
     for one in drifts:
         if one.kind is Kind.FAILED:
-            meaning = _STATUS.get(status, "") if case.shown.get("Result") == "exit-code" else ""
+            meaning = _meaning(case)
             yield Finding(f"{one.message}{': ' if meaning else ''}{meaning}", _log(case))
         elif one.kind in (Kind.STOPPED, Kind.ENDED, Kind.NOT_STARTED):
             start = one.repair in (Repair.ASKED, Repair.START)
@@ -208,6 +209,16 @@ def _ended(case: Case, drifts: list[drift.Drift]) -> Iterator[Finding]:
         gave_up = " and gave up (StartLimitBurst=)" if not case.runs else ""
         text = f"systemd restarted it {restarts} times{gave_up}, since it ended by itself each time"
         yield Finding(text, _log(case))
+
+
+def _meaning(case: Case) -> str:
+    """What lies behind the exit status or signal; "" if that is not known."""
+    result, status = (case.shown.get(key, "") for key in ("Result", "ExecMainStatus"))
+    if (result, status) in (("exit-code", "137"), ("signal", "9")):
+        run = case.shown.get("InvocationID", "")
+        if journal.out_of_memory(case.name, run, user=case.user):
+            return properties.OUT_OF_MEMORY
+    return _STATUS.get(status, "") if result == "exit-code" else ""
 
 
 def _log(case: Case) -> str:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from system.application import IMAGE
 
 RUNNING = "Exec=sleep infinity\nRunInit=true\nStopTimeout=1\n"
+GREEDY = (
+    "StopTimeout=1\nExec=sh -c 'until test -e /dev/shm/go; do sleep 0.1; done; "
+    "exec dd if=/dev/zero of=/dev/null bs=300M'\n"
+)
+LIMIT = "MemoryMax=100M\nMemorySwapMax=0"
 WANTED = "[Install]\nWantedBy=multi-user.target\n"
 
 
@@ -37,6 +42,8 @@ TREE = {
     "nocommand.container": quadlet("Exec=/no/such/command\n"),
     "noimage.container": quadlet().replace(IMAGE, "localhost/no-such-image:1"),
     "refused.service": "[Service]\nType=simple\n",
+    "greedy.container": quadlet(GREEDY, service=LIMIT),
+    "strict.container": quadlet(GREEDY, service=f"{LIMIT}\nOOMPolicy=kill"),
     "tick.service": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
     "tick.timer": "[Timer]\nOnCalendar=*-01-01\n[Install]\nWantedBy=timers.target\n",
     "mail@.container": quadlet(),

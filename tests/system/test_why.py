@@ -99,6 +99,53 @@ def test_who_stopped_a_unit_is_told_apart(causes: Machine) -> None:
     assert "good.service" not in drift(causes)
 
 
+OVEREAT = """
+systemctl start {0}
+if grep -qw memory /sys/fs/cgroup/cgroup.controllers; then
+  podman exec systemd-{0} touch /dev/shm/go || true
+else
+  for count in ooms kill; do
+    python3 -c 'import os, sys; os.setxattr(*sys.argv[1:3], b"1")' \
+      /sys/fs/cgroup/system.slice/{0}.service user.oomd_$count
+  done
+  kill -KILL "$(podman inspect -f '{{{{.State.Pid}}}}' systemd-{0})"
+fi
+until systemctl is-failed -q {0}; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [
+        ("greedy", "failed: exit status 137: it took more memory than there is or than it may"),
+        ("strict", "failed: it took more memory than there is or than it may"),
+    ],
+)
+def test_what_was_killed_for_its_memory_is_told_as_that(
+    causes: Machine, unit: str, text: str
+) -> None:
+    """By the kernel; where cgroups have no memory controller, as systemd-oomd does it.
+
+    Podman's units are delegated: systemd leaves them alone then, and podman's status is all.
+    """
+    causes.sh(OVEREAT.format(unit))
+    found, command = why(causes, unit)
+    assert found.startswith(text)
+    assert "perhaps" not in found
+    assert command == f"journalctl -b -u {unit}.service"
+
+
+def test_what_was_killed_for_another_reason_may_be_so_for_its_memory(causes: Machine) -> None:
+    """Although it was for its memory that it was killed the time before."""
+    causes.sh(
+        "systemctl start greedy\n"
+        "kill -KILL \"$(podman inspect -f '{{.State.Pid}}' systemd-greedy)\"\n"
+        "until systemctl is-failed -q greedy; do sleep 0.1; done"
+    )
+    found, _ = why(causes, "greedy")
+    assert "the process was killed, perhaps because it took too much memory" in found
+
+
 def test_a_mask_an_override_and_a_drop_in_are_told_with_their_files(causes: Machine) -> None:
     folder = "/etc/systemd/system"
     for make, text, mend in (
@@ -152,8 +199,38 @@ def test_a_secret_that_was_rotated_will_restart_the_unit(causes: Machine) -> Non
     assert command == "leger sync"
 
 
-def test_a_commit_that_is_fetched_and_not_applied_is_told(causes: Machine) -> None:
+def test_what_waits_for_legerd_is_told_and_what_has_its_value_does_not_wait(
+    causes: Machine,
+) -> None:
+    """When legerd is back, the reason is what legerd says, and no more that it was away."""
+    sockets = "legerd.socket legerd-users.socket"
+    causes.sh(f"systemctl stop {sockets} legerd; systemctl mask --runtime legerd legerd.socket")
+    causes.run("systemctl", "start", "secret", check=False)
+    found, command = why(causes, "secret")
+    assert "it waits for legerd, and is started again when legerd answers" in found
+    assert "secret token: legerd cannot be reached" in found
+    assert command == "systemctl status legerd.socket legerd.service"
+    assert why(causes, "held") == ("", "")
+    causes.sh(
+        f"systemctl unmask --runtime legerd legerd.socket; systemctl start {sockets} legerd\n"
+        "while [ -e /run/leger/waiting/secret.service ]; do sleep 0.1; done\n"
+        "until systemctl is-failed -q secret; do sleep 0.1; done"
+    )
+    found, command = why(causes, "secret")
+    assert "legerd has no causes/token" in found
+    assert "waits for legerd" not in found
+    assert "cannot be reached" not in found
+    assert command == "leger secrets set causes/token -"
+
+
+def test_what_was_mended_is_told_no_more(causes: Machine) -> None:
     causes.run("leger", "secrets", "set", "causes/token", "-", input="t")
+    causes.run("systemctl", "start", "secret")
+    causes.run("systemctl", "stop", "secret")
+    assert why(causes, "secret") == ("stopped by hand", "systemctl start secret.service")
+
+
+def test_a_commit_that_is_fetched_and_not_applied_is_told(causes: Machine) -> None:
     changed = quadlet(f"{RUNNING}Label=new=1\nEnvironmentFile=./good.env\n", wanted=True)
     commit(causes, TREE | {"good.container": changed, "late.container": quadlet()}, REPOSITORY)
     causes.run("leger", "plan", check=False, timeout=180)
@@ -167,6 +244,27 @@ def test_a_commit_that_is_refused_is_told_with_file_and_line(causes: Machine) ->
     causes.run("leger", "plan", check=False, timeout=180)
     assert "good.container:6: unsupported key 'Colour'" in why(causes, "good")[0]
     assert "late.container:6: unsupported key 'Colour'" in why(causes, "late")[0]
+
+
+def test_a_commit_that_was_given_up_is_told_until_there_is_a_newer_one(causes: Machine) -> None:
+    bad = quadlet("Exec=false\n", wanted=True)
+    change = {"good.container": bad, "late.container": quadlet(wanted=True)}
+    given_up = commit(causes, TREE | change, REPOSITORY)[:12]
+    assert causes.run("leger", "sync", check=False, timeout=180).code == 1
+    text = f"commit {given_up} of causes was given up: good.service "
+    for unit in ("good", "held", "late"):
+        found, command = why(causes, unit)
+        assert found.startswith(text), (unit, found)
+        assert command.startswith("leger apply --retry causes, or push a commit")
+    changed = quadlet(f"{RUNNING}Label=new=2\nEnvironmentFile=./good.env\n", wanted=True)
+    newer = commit(causes, TREE | {"good.container": changed}, REPOSITORY)
+    causes.run("leger", "plan", check=False, timeout=180)
+    found, command = why(causes, "good")
+    assert "given up" not in found
+    assert "leger apply: restarted: " in found
+    causes.run("leger", "sync", timeout=180)
+    assert why(causes, "good") == ("", "")
+    assert newer[:12] in causes.run("leger", "deploy", "list").stdout
 
 
 def test_who_is_not_root_is_told_so(causes: Machine) -> None:
