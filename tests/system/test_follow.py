@@ -338,8 +338,8 @@ def test_the_company_of_a_bad_commit_is_tried_with_the_next_one_of_the_guilty(
         text = container(version, "Network=shop.network")
         commit(host, {"shop.container": text, "shop.network": "[Network]\n"}, "/srv/shop")
 
-    def web(version: int, run: str = "sleep infinity") -> str:
-        text = container(version, "Network=shop.network", run=run)
+    def web(version: int, *lines: str) -> str:
+        text = container(version, "Network=shop.network", *lines)
         return commit(host, {"web.container": text}, "/srv/web")
 
     def expect_waiting(commit: str) -> None:
@@ -356,7 +356,7 @@ def test_the_company_of_a_bad_commit_is_tried_with_the_next_one_of_the_guilty(
     web(1)
     host.run("leger", "sync")
     shop(2)
-    bad = web(2, run="false")
+    bad = web(2, "Volume=/no/such/folder:/x")
     assert host.run("leger", "sync", check=False).code == 1
     expect_waiting(bad)
     for command in ("sync", "apply"):
@@ -364,7 +364,7 @@ def test_the_company_of_a_bad_commit_is_tried_with_the_next_one_of_the_guilty(
         assert host.run("leger", command, "--retry", check=False).code == 1
         assert answer(host, "status")["generation"] > before
         expect_waiting(bad)
-    worse = web(3, run="false")
+    worse = web(3, "Volume=/no/such/folder:/x")
     assert host.run("leger", "sync", check=False).code == 1
     expect_waiting(worse)
     web(4)

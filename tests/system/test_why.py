@@ -211,9 +211,10 @@ def test_what_waits_for_legerd_is_told_and_what_has_its_value_does_not_wait(
     assert "secret token: legerd cannot be reached" in found
     assert command == "systemctl status legerd.socket legerd.service"
     assert why(causes, "held") == ("", "")
+    run = causes.run("systemctl", "show", "-P", "InvocationID", "secret").stdout.strip()
     causes.sh(
         f"systemctl unmask --runtime legerd legerd.socket; systemctl start {sockets} legerd\n"
-        "while [ -e /run/leger/waiting/secret.service ]; do sleep 0.1; done\n"
+        f'while [ "$(systemctl show -P InvocationID secret)" = {run} ]; do sleep 0.1; done\n'
         "until systemctl is-failed -q secret; do sleep 0.1; done"
     )
     found, command = why(causes, "secret")
@@ -247,7 +248,7 @@ def test_a_commit_that_is_refused_is_told_with_file_and_line(causes: Machine) ->
 
 
 def test_a_commit_that_was_given_up_is_told_until_there_is_a_newer_one(causes: Machine) -> None:
-    bad = quadlet("Exec=false\n", wanted=True)
+    bad = quadlet(f"{RUNNING}Volume=/no/such/folder:/x\n", wanted=True)
     change = {"good.container": bad, "late.container": quadlet(wanted=True)}
     given_up = commit(causes, TREE | change, REPOSITORY)[:12]
     assert causes.run("leger", "sync", check=False, timeout=180).code == 1
