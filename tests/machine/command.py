@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +43,23 @@ def service(
     login = ["--property=PAMName=login", "--property=WorkingDirectory=~"]
     options += login if user else ["--property=KillMode=process"]
     return ["systemd-run", *options, "--", *map(str, argv)]
+
+
+def wait_with(
+    process: subprocess.Popen[bytes], spawned: list[subprocess.Popen[bytes]], seconds: float
+) -> None:
+    """Wait for a machine's first process while commands that were spawned in the machine end.
+
+    A shutdown stops all processes for a moment before it kills them. An nsenter that sees its
+    child stopped stops itself; its dead child, which it does not collect, keeps the machine.
+    """
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        for command in spawned:
+            if command.poll() is None:
+                command.send_signal(signal.SIGCONT)
+        time.sleep(0.02)
+    process.wait(0)
 
 
 def text(data: bytes) -> str:

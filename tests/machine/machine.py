@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from machine import transfer
-from machine.command import PATH, CommandError, Result, service, text
+from machine.command import PATH, CommandError, Result, service, text, wait_with
 from machine.host import (
     MachineError,
     cache,
@@ -52,6 +52,7 @@ class Machine:
         self._power = Power(name)
         self._owner: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._spawned: list[subprocess.Popen[bytes]] = []
 
     @classmethod
     def boot(
@@ -200,8 +201,9 @@ class Machine:
         if not self._power.wait_off(60):
             raise MachineError(f"{self.name}: processes cannot be killed")
         if self._process is not None:
-            self._process.wait(60)
+            wait_with(self._process, self._spawned, 60)
             self._process = None
+        self._spawned.clear()
         end = time.monotonic() + 60
         while loop_devices(self.disk):
             if time.monotonic() > end:
@@ -291,7 +293,7 @@ class Machine:
         """
         unit = f"machine-spawn-{os.getpid()}-{next(_numbers)}"
         with (self._folder / "log").open("ab") as log:
-            return subprocess.Popen(
+            spawned = subprocess.Popen(
                 self._enter(service(unit, argv, user, env)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -299,6 +301,8 @@ class Machine:
                 bufsize=0,
                 start_new_session=True,
             )
+        self._spawned.append(spawned)
+        return spawned
 
     def _enter(self, argv: list[str]) -> list[str]:
         init = self._power.init()

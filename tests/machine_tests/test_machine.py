@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -168,3 +169,11 @@ def test_the_quadlet_of_each_suite_runs_on_the_host(quadlet: Path, tmp_path: Pat
         [quadlet, "-dryrun"], env={"QUADLET_UNIT_DIRS": str(tmp_path)}, capture_output=True
     )
     assert b"---web.service---" in done.stdout
+
+
+def test_a_command_that_was_stopped_does_not_keep_the_machine(machine: Machine) -> None:
+    """As a shutdown leaves the nsenter of a command, if it looks at the wrong moment."""
+    with machine.spawn("sleep", "1000") as command:
+        command.send_signal(signal.SIGSTOP)
+        machine.stop()
+    assert not machine.is_on()
