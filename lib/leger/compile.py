@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from leger_generator import plan
 from leger_generator.dropin import hook_dropin, path_of
 from leger_generator.identity import quadlet_identity
 
@@ -15,7 +14,7 @@ from leger import (
     checks,
     config,
     data,
-    disk,
+    generation,
     hooks,
     hostfolders,
     kube,
@@ -137,9 +136,10 @@ def unit_folders(scope: Scope) -> tuple[str, ...]:
 def _own_units(scope: Scope) -> frozenset[str]:
     """The units that the scope has now, whose ports become free in a switch."""
     try:
-        return frozenset(plan.decode(disk.read_file(scope.units)).files)
-    except (LegerError, plan.PlanError):
+        current = generation.load_current(scope)
+    except LegerError:
         return frozenset()
+    return frozenset(current.compiled.files if current else ())
 
 
 def _read(prepared: Mapping[str, Prepared]) -> Inside:
@@ -231,8 +231,9 @@ class Compiler:
     ) -> None:
         """Every quadlet file must give its unit, whatever quadlet says or does not say."""
         told = {fault.deployment for fault in self.faults}
+        made = {*by_file.values(), *host_units}
         for source in self.inside.sources:
-            claimed = source.unit in by_file.values() or source.unit in host_units
+            claimed = source.unit in made
             if source.name not in by_file and not claimed and source.deployment not in told | unfit:
                 message = "quadlet made no unit of it and does not say why"
                 self.faults.append(Fault(source.deployment, message, source.path))
@@ -262,7 +263,8 @@ class Compiler:
             ).items()
         }
         self.units = [
-            replace(unit, inputs=reading.get(unit.name, unit.inputs)) for unit in self.units
+            replace(unit, inputs=reading[unit.name]) if unit.name in reading else unit
+            for unit in self.units
         ]
 
     def _secrets(self, source: Source) -> None:

@@ -123,6 +123,8 @@ def with_dropins(
 ) -> dict[str, tuple[str, ...]]:
     """The files of the tree among `dropins` (web.service.d/x.conf) that each unit reads."""
     by_target: dict[str, list[str]] = {}
+    if not dropins:
+        return {}
     for path in dropins:
         by_target.setdefault(path.partition(".d/")[0], []).append(places[path])
     reading = {}
