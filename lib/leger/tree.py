@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -20,6 +19,7 @@ LINK = 0o120777
 PLAIN = 0o644
 PROGRAM = 0o755
 _MANY = 32
+_SMALL = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def read(path: Path) -> Tree:
     if not path.is_dir():
         raise LegerError(f"{path}: the tree is gone", hint="run leger apply")
     listed: dict[str, tuple[int, str]] = {}
-    for file in walk(path):
-        listed[str(file.relative_to(path))] = _sum(file)
+    for name, status in _statuses(path):
+        if not stat.S_ISDIR(status.st_mode):
+            listed[name] = _sum(f"{path}/{name}", status)
     return Tree(path, digest(listed), dict(sorted(listed.items())))
 
 
@@ -202,10 +203,14 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sum(path: Path) -> tuple[int, str]:
-    if path.is_symlink():
-        target = os.fsencode(path.readlink())
-        return LINK, hashlib.sha256(target).hexdigest()
-    with contextlib.closing(path.open("rb")) as stream:
-        total = hashlib.file_digest(stream, "sha256").hexdigest()
-        return os.fstat(stream.fileno()).st_mode & 0o777, total
+def _sum(path: str, status: os.stat_result) -> tuple[int, str]:
+    if stat.S_ISLNK(status.st_mode):
+        return LINK, hashlib.sha256(os.fsencode(os.readlink(path))).hexdigest()
+    if not stat.S_ISREG(status.st_mode):
+        return status.st_mode, ""  # a pipe that somebody made there: it is not opened
+    with open(path, "rb", buffering=0) as stream:
+        if status.st_size <= _SMALL:  # file_digest makes a large buffer for each file
+            total = hashlib.sha256(stream.readall())
+        else:
+            total = hashlib.file_digest(stream, "sha256")
+        return status.st_mode & 0o777, total.hexdigest()

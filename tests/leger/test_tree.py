@@ -86,3 +86,11 @@ listings = st.dictionaries(
 @given(listings, listings)
 def test_other_content_has_another_digest(one, other):
     assert (tree.digest(one) == tree.digest(other)) == (one == other)
+
+
+def test_a_pipe_in_a_tree_is_a_change_and_holds_nobody_up(scope):
+    made = tree.write(scope, "web", files())
+    os.mkfifo(made.path / "pipe")
+    assert tree.read(made.path).digest != made.digest
+    assert tree.write(scope, "web", files(), mend=True) == made
+    assert tree.read(made.path) == made
