@@ -131,8 +131,8 @@ def _unescaped(text: str) -> str:
 def _misused(source: Source) -> Iterator[Fault]:
     for path, file in source.files():
         for setting in file.settings:
-            place = Located(path, setting)
             if setting.section == "X-Leger" and setting.key not in ("Secret", "OnSecretChange"):
+                place = Located(path, setting)
                 yield source.fault(place, f"unknown key {setting.key!r} in [X-Leger]")
     for place in source.named("X-Leger", "OnSecretChange"):
         if place.setting.value not in ("restart", "reload", "none"):

@@ -152,6 +152,9 @@ def _is_comment(line: str) -> bool:
     return line.lstrip(" \t").startswith(("#", ";"))
 
 
+_new = tuple.__new__  # a named tuple's own takes twice as long
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self.lines = tuple(text.split("\n"))
@@ -165,7 +168,14 @@ class _Reader:
         after = 0
         for number, raw in enumerate(self.lines):
             line = raw.strip(_SPACE)
-            if number >= after and line and line[0] not in "#;":
+            if number < after or not line or line[0] in "#;":
+                continue
+            key, equals, value = line.partition("=")
+            key = key.strip()
+            if equals and key and line[0] != "[" and line[-1] != "\\":  # nearly all are this
+                place = (self.section, key, value.strip(_SPACE), number + 1, number + 1)
+                self.settings.append(_new(Setting, place))
+            else:
                 after = self._line(number, line)
         return UnitFile(
             self.lines,
