@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,7 +83,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     measured.stop()
     measured.save()
     whole = coverage.Coverage()
-    whole.combine()
+    with warnings.catch_warnings():  # what was killed may have left half a file
+        warnings.simplefilter("ignore", coverage.exceptions.CoverageWarning)
+        whole.combine()
     whole.save()
     table = Path(".cache/coverage/report.txt")
     try:

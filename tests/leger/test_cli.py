@@ -16,7 +16,8 @@ from leger.trust import NOTHING, Auth
 from repositories import place
 
 ROOT = Path(__file__).resolve().parents[2]
-LEGER = "from leger.cli.main import program; program()"
+LEGER = "import sys; from leger.cli.main import main; sys.exit(main())"
+PROGRAM = "from leger.cli.main import program; program()"
 
 
 def leger(
@@ -138,7 +139,7 @@ def test_a_sync_with_nothing_new_imports_what_it_needs() -> None:
 
 
 def test_a_result_that_cannot_be_written_is_no_success(tmp_path: Path) -> None:
-    command = f"{sys.executable} -c '{LEGER}' validate {tmp_path} --json"
+    command = f"{sys.executable} -c '{PROGRAM}' validate {tmp_path} --json"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'generator'}"}
     (tmp_path / "n.network").write_text("[Network]\n")
     full = ["bash", "-c", f"{command} >/dev/full"]

@@ -54,10 +54,12 @@ def wait_with(
     child stopped stops itself; its dead child, which it does not collect, keeps the machine.
     """
     end = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < end:
+    while True:
         for command in spawned:
             if command.poll() is None:
                 command.send_signal(signal.SIGCONT)
+        if process.poll() is not None or time.monotonic() > end:
+            break
         time.sleep(0.02)
     process.wait(0)
 
