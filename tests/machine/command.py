@@ -45,19 +45,24 @@ def service(
     return ["systemd-run", *options, "--", *map(str, argv)]
 
 
-def wait_with(
-    process: subprocess.Popen[bytes], spawned: list[subprocess.Popen[bytes]], seconds: float
-) -> None:
-    """Wait for a machine's first process while commands that were spawned in the machine end.
+def wake(spawned: list[subprocess.Popen[bytes]]) -> None:
+    """Let commands that were spawned in a machine go on to their end, while the machine ends.
 
     A shutdown stops all processes for a moment before it kills them. An nsenter that sees its
     child stopped stops itself; its dead child, which it does not collect, keeps the machine.
     """
+    for command in spawned:
+        if command.poll() is None:
+            command.send_signal(signal.SIGCONT)
+
+
+def wait_with(
+    process: subprocess.Popen[bytes], spawned: list[subprocess.Popen[bytes]], seconds: float
+) -> None:
+    """Wait for a machine's first process, waking what was `spawned` in the machine."""
     end = time.monotonic() + seconds
     while True:
-        for command in spawned:
-            if command.poll() is None:
-                command.send_signal(signal.SIGCONT)
+        wake(spawned)
         if process.poll() is not None or time.monotonic() > end:
             break
         time.sleep(0.02)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from machine import transfer
-from machine.command import PATH, CommandError, Result, service, text, wait_with
+from machine.command import PATH, CommandError, Result, service, text, wait_with, wake
 from machine.host import (
     MachineError,
     cache,
@@ -191,7 +191,7 @@ class Machine:
         return self.start()
 
     def _wait_stopped(self) -> None:
-        if not self._power.wait_off(STOP_TIMEOUT):
+        if not self._power.wait_off(STOP_TIMEOUT, lambda: wake(self._spawned)):
             self._off()
             raise MachineError(f"{self.name}: did not shut down within {STOP_TIMEOUT:.0f} s")
         self._off()

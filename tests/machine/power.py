@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,10 +64,11 @@ class Power:
         with suppress(FileNotFoundError):
             (self._folder / "cgroup.kill").write_text("1")
 
-    def wait_off(self, timeout: float) -> bool:
+    def wait_off(self, timeout: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
         """Wait until no process is left and remove the cgroup; False if that takes too long."""
         end = time.monotonic() + timeout
         while self.is_on() or not self._removed():
+            meanwhile()
             if time.monotonic() > end:
                 return False
             time.sleep(0.02)
