@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from leger_generator import plan
 
@@ -16,7 +18,7 @@ from leger.errors import CancelledError, LegerError
 from leger.scope import Scope
 
 _STORE = re.compile(rb"/store/([a-z0-9-]+-[0-9a-f]{16})(?=[/ ])")
-_NAMED = re.compile(rb"/store/([a-z0-9_-]+-[0-9a-f]{16})(?![a-z0-9_-])")
+_FIRST, _LAST = '{"deployments":', '"search":['  # as plan.encode sorts them
 
 
 def collect(scope: Scope, keep: Keep | None = None) -> list[Path]:
@@ -83,11 +85,19 @@ def _trees(scope: Scope, number: int) -> Iterator[str]:
         _, body = plan.seal(disk.read_file(path, plan.MAX_BYTES))
     except plan.PlanError as error:
         raise LegerError(f"{path}: cannot be understood") from error
-    text = bytes(body)
-    files, search = text.find(b'"files":'), text.rfind(b'"search":')
-    if 0 <= files < search:  # what is between them are the units
-        text = text[:files] + text[search:]
-    yield from {name.decode() for name in _NAMED.findall(text)}
+    text = str(body, "utf-8")
+    try:  # what is between these two are the units, which are many and name nothing else
+        deployments = _value(text, text.index(_FIRST))
+        search = _value(text, text.rindex(_LAST))
+        places = [*(built["store"] for built in deployments.values()), *search]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LegerError(f"{path}: cannot be understood") from error
+    yield from (Path(place).name for place in places)
+
+
+def _value(text: str, start: int) -> Any:
+    """The JSON value of the key that stands at `start`."""
+    return json.JSONDecoder().raw_decode(text, text.index(":", start) + 1)[0]
 
 
 def _present(scope: Scope) -> list[Path]:

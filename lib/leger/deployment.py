@@ -127,13 +127,13 @@ def load(scope: Scope, path: Path) -> Deployment:
     Raises ConfigError if it is another scope's.
     """
     identity = disk.identity(path)
-    known = _read.get((scope.name, path))
+    known = _loaded.get((scope.name, path))
     if known is None or not identity or known[0] != identity:
-        known = _read[scope.name, path] = identity, _load(scope, path)
+        known = _loaded[scope.name, path] = identity, _load(scope, path)
     return known[1]
 
 
-_read: dict[tuple[str, Path], tuple[tuple[int, ...], Deployment]] = {}
+_loaded: dict[tuple[str, Path], tuple[tuple[int, ...], Deployment]] = {}
 
 
 def _load(scope: Scope, path: Path) -> Deployment:

@@ -182,7 +182,7 @@ def load(scope: Scope, number: int) -> Generation:
     identities = disk.identity(path), disk.identity(units)
     known = _loaded.get(path)
     if known is not None and known[0] == identities:
-        return known[1]
+        return _remember(path, identities, known[1])
     try:
         found = _load(path, units)
     except (ValueError, KeyError, TypeError, plan.PlanError) as error:

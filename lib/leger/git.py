@@ -121,12 +121,16 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
             raise FetchError(f"{shown(mirror.remote)}: not fetched", hint=_AGAIN)
         self._name = commit[:12]
         self.begin()
-        self._repository = _repository(mirror.path)
         with self._told():
+            self._repository = _repository(mirror.path)
             self._commit = self._repository.commit(commit)
             self._tree: bytes = self._commit.tree.binsha
 
     def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the programs behind it."""
         self._repository.close()
 
     def begin(self, seconds: float = 120.0) -> None:
@@ -214,14 +218,13 @@ _kept: dict[tuple[Path, str], Commit] | None = None
 def kept_open() -> Iterator[None]:
     """While this lasts, a commit that many deployments have is opened once for all of them."""
     global _kept  # noqa: PLW0603 - the programs behind it are this process's children
-    with contextlib.ExitStack() as stack:
-        _kept = {}
-        try:
-            yield
-        finally:
-            kept, _kept = _kept, None
-            for commit in kept.values():
-                stack.push(commit)
+    _kept = {}
+    try:
+        yield
+    finally:
+        kept, _kept = _kept, None
+        for commit in kept.values():
+            commit.close()
 
 
 @contextlib.contextmanager
@@ -234,7 +237,7 @@ def opened(mirror: Mirror, commit: str) -> Iterator[Commit]:
     key = mirror.path, commit
     if key not in _kept:
         while len(_kept) >= _MOST_KEPT:
-            _kept.pop(next(iter(_kept))).__exit__()
+            _kept.pop(next(iter(_kept))).close()
         _kept[key] = Commit(mirror, commit)
     _kept[key].begin()
     yield _kept[key]

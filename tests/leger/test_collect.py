@@ -44,6 +44,21 @@ def test_trees_of_forgotten_generations_go(scope: Scope) -> None:
     assert generation.numbers(scope) == [5, 6]
 
 
+def test_the_names_of_deployments_mean_nothing(scope: Scope) -> None:
+    """They are keys in units.json, beside its own."""
+    names = ("deployments", "files", "generation", "search", "zz")
+    trees = {name: Tree(scope.store / f"{name}-{DIGESTS[0]}", DIGESTS[0], {}) for name in names}
+    for tree in trees.values():
+        tree.path.mkdir()
+    built = {name: Built(name, "c", "s", tree, {}, ()) for name, tree in trees.items()}
+    last = generation.new(scope, replace(EMPTY, deployments=built), {}, "").save(scope)
+    Current(last.point, confirmed=True).write(scope)
+    collect.collect(scope, Keep(1))
+    assert present(scope) == sorted(
+        [*(tree.path.name for tree in trees.values()), "web-" + DIGESTS[5]]
+    )
+
+
 def test_the_tree_of_the_hosts_own_quadlets_stays_with_its_generation(scope: Scope) -> None:
     for digest in DIGESTS[:2]:
         (scope.store / f"_host-{digest}").mkdir()

@@ -10,7 +10,7 @@ from leger.git import Mirror
 from repositories import Repository
 
 
-@pytest.mark.parametrize("damage", ["lost", "emptied", "no mirror"])
+@pytest.mark.parametrize("damage", ["lost", "emptied", "no mirror", "no HEAD"])
 def test_a_commit_that_cannot_be_read_is_told(scope, repository, damage):
     repository.commit({"a.container": "[Container]\nImage=a\n", "b/c": "text"})
     deployment = Deployment("shop", str(repository.path))
@@ -18,8 +18,10 @@ def test_a_commit_that_cannot_be_read_is_told(scope, repository, damage):
     mirror = git.Mirror.of(scope, deployment)
     if damage == "no mirror":
         shutil.rmtree(mirror.path)
+    if damage == "no HEAD":
+        (mirror.path / "HEAD").unlink()
     for path in mirror.path.glob("objects/*/*"):
-        if path.is_file():
+        if path.is_file() and damage != "no HEAD":
             path.chmod(0o600)
             _ = path.unlink() if damage == "lost" else path.write_bytes(b"")
     with pytest.raises(LegerError, match=r"cannot be read|not fetched"):
