@@ -76,17 +76,17 @@ def run(
 
 def ahead(command: Sequence[str], *, timeout: float) -> Callable[[], Completed]:
     """As `run`, beside what the caller does until it calls the result, which waits for the end."""
-    ended: list[Completed | LegerError] = []
+    ended: list[Completed | Exception] = []
 
     def follow() -> None:
         try:
             ended.append(run(command, timeout=timeout))
-        except LegerError as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
             ended.append(error)
 
     def result() -> Completed:
         thread.join()
-        if isinstance(ended[0], LegerError):
+        if isinstance(ended[0], Exception):
             raise ended[0]
         return ended[0]
 

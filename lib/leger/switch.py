@@ -307,7 +307,7 @@ def _provide_data(scope: Scope, old: Generation | None, new: Compiled) -> None:
     """Make what the trees that are new expect of the host."""
     known = {built.tree.path for built in old.compiled.deployments.values()} if old else set()
     for built in new.deployments.values():
-        place = f"{scope.data / built.name}/"
+        place = f"{scope.data / built.name}/"  # quadlet writes each such path into its unit
         is_used = any(place in unit.text for unit in built.units.values())
         if is_used and built.tree.path not in known:
             data.provide(scope, built.name, built.tree)
