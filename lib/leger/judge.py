@@ -58,12 +58,12 @@ class Watch:
     ) -> dict[str, str]:
         """Run the jobs, and watch their units and those in `also` until they are known to be well.
 
-        Which are not, with the reason; empty if all are. Raises InterruptedSwitchError when the
-        manager is stopping.
+        Which are not, with the reason; empty if all are. What failed before, and start limits, are
+        the caller's to have forgotten (`changes.started_with`). Raises InterruptedSwitchError when
+        the manager is stopping.
         """
         names = [name for verb, name in jobs if verb != "stop"]
         before = self._restarts(jobs, also)
-        self.manager.reset_failed(names)
         total = len(jobs)
 
         def waiting(left: Collection[str]) -> None:

@@ -12,7 +12,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leger import applying, deployed, disk, drift, generation, intent, judge, prepare, refreshing
+from leger import (
+    applying,
+    changes,
+    deployed,
+    disk,
+    drift,
+    generation,
+    intent,
+    judge,
+    prepare,
+    refreshing,
+)
 from leger.applying import Outcome
 from leger.changes import Changes
 from leger.drift import Drift, Repair
@@ -142,6 +153,9 @@ def _run(host: Host, jobs: Mapping[str, tuple[str, str]]) -> dict[str, LegerErro
     for name, (verb, _) in jobs.items():
         host.report(f"{verb} {name}")
     steps = [(verb, name) for name, (verb, _) in jobs.items()]
+    current = generation.load_current(host.scope)
+    built = current.compiled.deployments.values() if current else ()
+    host.manager.reset_failed(changes.started_with(built, jobs))
     watch = judge.Watch(host.manager, timeout=_SECONDS, quiet=_QUIET)
     bad = watch.start(steps, tell=host.progress)
     return {
