@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from leger import checks_health as health
@@ -10,12 +9,10 @@ from leger import checks_names as names
 from leger import checks_secrets as secrets
 from leger import ports, unitfile, units
 from leger.model import Fault
-from leger.overrides import names_of
 from leger.world import Check, World
 
 _SYSTEM_TARGETS = ("multi-user.target", "graphical.target", "network-online.target")
 _FILES = (".service", ".socket", ".timer", ".path", ".target")
-_GENERATED = ("system", "generator", "generator.early", "generator.late", "transient")
 _TREE_HINT = "use data: in .leger.yaml for what a container may own"
 
 
@@ -70,7 +67,7 @@ def ports_that_collide(world: World) -> Iterator[Fault]:
     yield from ports.collisions(found)
     if world.on_host:
         own = {*world.own_units, *(unit.name for unit in world.units)}
-        yield from ports.busy(found, ports.listening(found), own)
+        yield from ports.busy(found, world.view.listening(item.range for item in found), own)
 
 
 def unreachable_targets(world: World) -> Iterator[Fault]:
@@ -134,9 +131,7 @@ WARNINGS: tuple[Check, ...] = (
 
 def _is_there(world: World, name: str) -> bool:
     """Whether the host has a unit `name`, or its template, whoever made it."""
-    folders = [f"/run/systemd/{folder}" for folder in _GENERATED]
-    made = [f"{folder}/{unit}" for folder in folders for unit in names_of(name)]
-    return bool(world.outside(name)) or any(os.path.lexists(path) for path in made)
+    return bool(world.outside(name)) or world.view.is_generated(name)
 
 
 def _ring(start: str, graph: Mapping[str, Sequence[str]], done: set[str]) -> list[str]:

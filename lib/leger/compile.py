@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leger_generator.dropin import hook_dropin, path_of
 from leger_generator.identity import quadlet_identity
 
+from leger import author as authors
 from leger import (
-    adoption,
     checks,
-    config,
     data,
-    generation,
     hooks,
-    hostfolders,
     kube,
     member,
     messages,
     plain,
     precheck,
-    rendered,
+    recall,
     secretrefs,
 )
-from leger import author as authors
+from leger import quadlet as quadlets
 from leger import sources as written
 from leger import units as units_
-from leger.errors import LegerError
-from leger.model import Binding, Built, Compiled, Fault, Tree, Unit
+from leger.compilehost import Host
+from leger.hostview import HostView
+from leger.model import Binding, Built, Compiled, Fault, Unit
 from leger.plain import Plain
 from leger.prepare import Origin, Prepared, at_origin
 from leger.scope import Scope
@@ -54,53 +52,17 @@ def compile_scope(
     ones lie. Bad content never raises: it is in `faults`, each naming its
     deployment, file and line. Raises LegerError when the binary cannot be run.
     """
+    host = Host.of(scope, prepared, adopt, returning)
+    key = recall.key(prepared, host, quadlet_identity(str(quadlet)))
+    if known := recall.load(scope, key):
+        return known
+    view = HostView(host.unit_folders)
     inside = _read(prepared)
-    found = hostfolders.find(scope) | adoption.quadlets(scope, returning)
-    names = {
-        name: {source.name for source in inside.sources if source.deployment == name}
-        for name in prepared
-    }
-    adopted = {
-        name: hostfolders.adoptable(scope, found, names[name]) for name in prepared if name in adopt
-    }
-    taken = {path.name for paths in adopted.values() for path in paths}
-    host_tree = hostfolders.copy(scope, found, {name for own in names.values() for name in own})
-    compiler = Compiler(
-        prepared,
-        inside,
-        Host(
-            user=scope.name == "user",
-            prefix=config.load(scope).secrets_prefix,
-            files={name: str(path) for name, path in found.items()},
-            tree=host_tree,
-            unit_folders=unit_folders(scope),
-            adopted=adopted,
-            taken=frozenset(taken),
-            is_real=True,
-            own_units=_own_units(scope),
-            dropins=hostfolders.dropins(scope),
-            memory=rendered.memory(scope),
-        ),
-    )
-    compiler.faults += _missing_files(scope, prepared, inside)
-    return compiler.compiled(quadlet)
-
-
-@dataclass(frozen=True)
-class Host:
-    """What of the host matters to a compile; for `leger validate` there is nothing."""
-
-    user: bool = False
-    prefix: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-    tree: Tree | None = None
-    unit_folders: Sequence[str] = ()
-    adopted: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    taken: frozenset[str] = frozenset()
-    is_real: bool = False
-    own_units: frozenset[str] = frozenset()
-    dropins: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    memory: Path | None = None
+    compiler = Compiler(prepared, inside, host, view)
+    compiler.faults += _missing_files(scope, prepared, inside, view)
+    made = compiler.compiled(quadlet)
+    recall.save(scope, key, view, made)
+    return made
 
 
 @dataclass(frozen=True)
@@ -115,31 +77,6 @@ class Inside:
 def read(prepared: Mapping[str, Prepared]) -> Inside:
     """Read the trees of `prepared`."""
     return _read(prepared)
-
-
-def unit_folders(scope: Scope) -> tuple[str, ...]:
-    """Where the manager looks for units that no generator made, the first winning."""
-    root = scope.etc.parent.parent
-    if scope.name == "user":
-        home = Path.home()
-        return (
-            str(scope.etc.parent / "systemd/user"),
-            "/etc/systemd/user",
-            str(home / ".local/share/systemd/user"),
-            "/usr/local/lib/systemd/user",
-            "/usr/lib/systemd/user",
-        )
-    folders = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
-    return tuple(str(root / folder) for folder in (*folders, "lib/systemd/system"))
-
-
-def _own_units(scope: Scope) -> frozenset[str]:
-    """The units that the scope has now, whose ports become free in a switch."""
-    try:
-        current = generation.load_current(scope)
-    except LegerError:
-        return frozenset()
-    return frozenset(current.compiled.files if current else ())
 
 
 def _read(prepared: Mapping[str, Prepared]) -> Inside:
@@ -157,20 +94,27 @@ def _read(prepared: Mapping[str, Prepared]) -> Inside:
 
 
 def _missing_files(
-    scope: Scope, prepared: Mapping[str, Prepared], inside: Inside
+    scope: Scope, prepared: Mapping[str, Prepared], inside: Inside, view: HostView
 ) -> Iterator[Fault]:
     for name, item in prepared.items():
         own = [source for source in inside.sources if source.deployment == name]
-        yield from data.missing(scope, data.needs(scope, name, own), item.tree)
+        yield from data.missing(scope, data.needs(scope, name, own), item.tree, view.has_file)
 
 
 class Compiler:
-    """One compile; `host` is what is given, the rest is found on the way."""
+    """One compile; `host` is what is given, `view` answers, the rest is found on the way."""
 
-    def __init__(self, prepared: Mapping[str, Prepared], inside: Inside, host: Host) -> None:
+    def __init__(
+        self,
+        prepared: Mapping[str, Prepared],
+        inside: Inside,
+        host: Host | None = None,
+        view: HostView | None = None,
+    ) -> None:
         self.prepared = prepared
         self.inside = inside
-        self.host = host
+        self.host = host or Host()
+        self.view = view or HostView()
         self.faults = list(inside.faults)
         self.warnings = [item for one in prepared.values() for item in one.warnings]
         self.warnings += [item for one in inside.plain.values() for item in one.warnings]
@@ -206,11 +150,10 @@ class Compiler:
         """What quadlet makes of the deployments, and the names of the host's own units."""
         unfit = {fault.deployment for fault in self.inside.faults}
         trees = {name: item.tree.path for name, item in self.prepared.items() if name not in unfit}
-        read = [self.prepared[name].tree for name in trees]
-        read += [self.host.tree] if self.host.tree else []
-        if not read:
+        folders = [*trees.values(), *([self.host.tree.path] if self.host.tree else [])]
+        if not folders:
             return units_.Rendered({}, {}, {}), {}
-        output = rendered.run(self.host.memory, binary, read, user=self.host.user, timeout=TIMEOUT)
+        output = quadlets.run(binary, folders, user=self.host.user, timeout=TIMEOUT)
         told = messages.understand(output.messages, self.inside.sources, trees)
         self.faults += told.faults
         self.warnings += told.warnings
@@ -322,7 +265,7 @@ class Compiler:
             bindings=self.bindings,
             host_files=self.host.files,
             host_units=host_units,
-            unit_folders=self.host.unit_folders,
+            view=self.view,
             adopted=self.host.taken,
             user=self.host.user,
             quadlet_ran=ran,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,11 +53,13 @@ def needs(scope: Scope, deployment: str, found: Iterable[Source]) -> list[Need]:
     return list(wanted.values())
 
 
-def missing(scope: Scope, wanted: Iterable[Need], tree: Tree) -> Iterator[Fault]:
+def missing(
+    scope: Scope, wanted: Iterable[Need], tree: Tree, is_there: Callable[[str], bool]
+) -> Iterator[Fault]:
     """The files that neither the repository nor the host has."""
     for need in wanted:
         path = scope.data / need.deployment / need.path
-        if need.is_file and need.path not in tree.files and not os.path.lexists(path):
+        if need.is_file and need.path not in tree.files and not is_there(str(path)):
             yield Fault(
                 need.deployment,
                 f"{need.path} is not in the repository, and not on this host",

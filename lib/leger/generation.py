@@ -13,16 +13,15 @@ import os
 import pwd
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from leger_generator import plan
 
-from leger import disk
+from leger import builtjson, disk
 from leger.errors import LegerError
-from leger.model import Binding, Built, Compiled, Tree, Unit
-from leger.normal import normal
+from leger.model import Built, Compiled, Tree, Unit
 from leger.scope import Scope
 
 FORMAT = 1
@@ -284,31 +283,9 @@ def _raw(generation: Generation) -> dict[str, object]:
         "format": FORMAT,
         **{key: getattr(generation, key) for key in _KEYS},
         "deployments": {
-            name: _raw_built(built) | {"definition": generation.definitions.get(name, "")}
+            name: builtjson.dump(built) | {"definition": generation.definitions.get(name, "")}
             for name, built in generation.compiled.deployments.items()
         },
-    }
-
-
-def _raw_built(built: Built) -> dict[str, object]:
-    units = {}
-    for name, unit in built.units.items():
-        values = {item.name: getattr(unit, item.name) for item in fields(unit)}
-        del values["text"], values["normal"], values["name"], values["deployment"]
-        units[name] = values
-    return {
-        "commit": built.commit,
-        "source": built.source,
-        "tree": {
-            "path": str(built.tree.path),
-            "digest": built.tree.digest,
-            "files": built.tree.files,
-        },
-        "units": units,
-        "bindings": [vars(binding) for binding in built.bindings],
-        "on_secret_change": built.on_secret_change,
-        "adopted": [str(path) for path in built.adopted],
-        "refers": sorted(built.refers),
     }
 
 
@@ -318,7 +295,9 @@ def _parse(raw: Any, decoded: plan.Plan) -> Generation:
     deployments = raw["deployments"]
     files = {path: entry.raw() for path, entry in decoded.files.items()}
     compiled = Compiled(
-        deployments={name: _built(name, item, files) for name, item in deployments.items()},
+        deployments={
+            name: builtjson.parse(name, item, files) for name, item in deployments.items()
+        },
         files=files,
         links=decoded.links,
         search=decoded.search,
@@ -350,43 +329,3 @@ def _from_units(decoded: plan.Plan) -> Generation:
     }
     compiled = Compiled(deployments, files, decoded.links, decoded.search, decoded.quadlet)
     return Generation(decoded.generation, decoded.scope, compiled, digest=decoded.digest)
-
-
-def _built(name: str, raw: Any, files: Mapping[str, Mapping[str, object]]) -> Built:
-    tree = raw["tree"]
-    texts = {unit: str(files.get(unit, {}).get("text", "")) for unit in raw["units"]}
-    return Built(
-        name=name,
-        commit=raw["commit"],
-        source=raw["source"],
-        tree=Tree(
-            Path(tree["path"]),
-            tree["digest"],
-            {path: (int(mode), sum_) for path, (mode, sum_) in tree["files"].items()},
-        ),
-        units={
-            unit: Unit(
-                name=unit,
-                deployment=name,
-                text=texts[unit],
-                **_unit(values, normal(texts[unit], Path(tree["path"]))),
-            )
-            for unit, values in raw["units"].items()
-        },
-        bindings=tuple(
-            Binding(**{key: _tuple(value) for key, value in item.items()})
-            for item in raw["bindings"]
-        ),
-        on_secret_change=raw["on_secret_change"],
-        adopted=tuple(Path(path) for path in raw["adopted"]),
-        refers=frozenset(raw["refers"]),
-    )
-
-
-def _unit(values: Mapping[str, object], text: str) -> dict[str, Any]:
-    """What else a manifest says of a unit; those of before said the text for comparing, too."""
-    return {"normal": text} | {key: _tuple(value) for key, value in values.items()}
-
-
-def _tuple(value: object) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from leger.model import Fault
 from leger.sources import Located, Source
@@ -32,6 +33,11 @@ class Published:
     source: Source
     place: Located
 
+    @property
+    def range(self) -> Range:
+        """The ports, wherever they are listened on."""
+        return Range(self.protocol, self.first, self.last)
+
     def meets(self, other: Published) -> bool:
         """Whether both cannot be had at once."""
         return (
@@ -47,8 +53,15 @@ class Published:
         return f"{place}{ports}/{self.protocol}"
 
 
-@dataclass(frozen=True)
-class Socket:
+class Range(NamedTuple):
+    """Ports of one protocol from `first` to `last`."""
+
+    protocol: str
+    first: int
+    last: int
+
+
+class Socket(NamedTuple):
     """Somebody listens: `unit` is the systemd unit of the process, as far as it can be seen."""
 
     protocol: str
@@ -112,7 +125,7 @@ def busy(
     ours = set(own)
     for item in found:
         for socket in sockets:
-            taken = item.first <= socket.port <= item.last and item.protocol == socket.protocol
+            taken = is_in(socket, item.range)
             same = "" in (item.address, socket.address) or item.address == socket.address
             if taken and same and socket.unit not in ours:
                 who = socket.unit or "another process"
@@ -121,7 +134,12 @@ def busy(
                 break
 
 
-def listening(wanted: Iterable[Published], proc: Path = Path("/proc")) -> list[Socket]:
+def is_in(socket: Socket, wanted: Range) -> bool:
+    """Whether `socket` listens on one of the ports."""
+    return wanted.first <= socket.port <= wanted.last and wanted.protocol == socket.protocol
+
+
+def listening(wanted: Iterable[Range], proc: Path = Path("/proc")) -> list[Socket]:
     """Who listens on the `wanted` ports of this host, as far as this user may see."""
     ports = {(item.protocol, n) for item in wanted for n in range(item.first, item.last + 1)}
     inodes = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from leger import adoption, podman, remembered, rendered, rotation
+from leger import adoption, podman, recall, remembered, rotation
 from leger.backup import kept, what
 from leger.model import Built, Compiled, Unit
 from leger.scope import Scope
@@ -39,7 +39,7 @@ def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
     """Remove what was fetched for a deployment that is gone; what of it is left."""
     _remove_mirror(scope, gone, others)
     remembered.forget(scope, gone.name)
-    rendered.memory(scope).unlink(missing_ok=True)
+    recall.forget(scope)
     all_of_it = replace(others, deployments={**others.deployments, gone.name: gone})
     volumes = what.volumes(all_of_it, gone.name)
     there = podman.volumes() if volumes else {}

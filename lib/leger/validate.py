@@ -44,7 +44,7 @@ def validate_folder(
             return _unnamed(error.faults), []
         found = {name: prepared}
         inside = compiling.read(found)
-        done = compiling.Compiler(found, inside, compiling.Host()).compiled(quadlet)
+        done = compiling.Compiler(found, inside).compiled(quadlet)
     return _unnamed(done.faults), _unnamed(done.warnings)
 
 
@@ -94,9 +94,7 @@ def validate_host(folder: Path, member: Member, quadlet: Path | None) -> HostChe
                 faults += error.faults
             except LegerError as error:
                 faults.append(Fault(name, str(error), hint=error.hint))
-        done = compiling.Compiler(prepared, compiling.read(prepared), compiling.Host()).compiled(
-            quadlet
-        )
+        done = compiling.Compiler(prepared, compiling.read(prepared)).compiled(quadlet)
     faults += done.faults
     warnings += done.warnings
     return HostCheck(share.deployments, commits, share.failed, tuple(faults), tuple(warnings))

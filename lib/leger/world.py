@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from leger.hostview import HostView
 from leger.model import Binding, Fault, Unit
-from leger.overrides import names_of
 from leger.prepare import Prepared
 from leger.sources import Source
 
@@ -19,9 +18,9 @@ class World:
     `units` lists every unit (two may have one name), `links` what [Install] and aliases become;
     `dropins` the plain drop-ins of each deployment (path below the generator's folder -> file in
     its tree); `host_files` the host's quadlets by name and `host_units` their units;
-    `unit_folders` is where systemd looks for units that no generator made; `adopted` the names
-    that a deployment takes over; `own_units` what runs of ours already; `host_dropins` the host's
-    drop-ins by the quadlet that they are for. Without a host (`on_host`) there are no sockets.
+    `view` answers what is asked of the host; `adopted` are the names that a deployment takes
+    over; `own_units` what runs of ours already; `host_dropins` the host's drop-ins by the quadlet
+    that they are for. Without a host (`on_host`) there are no sockets.
     """
 
     prepared: Mapping[str, Prepared]
@@ -32,7 +31,7 @@ class World:
     bindings: Mapping[str, Sequence[Binding]]
     host_files: Mapping[str, str]
     host_units: Mapping[str, str]
-    unit_folders: Sequence[str]
+    view: HostView
     adopted: frozenset[str] = frozenset()
     user: bool = False
     quadlet_ran: bool = True
@@ -55,8 +54,7 @@ class World:
 
     def outside(self, name: str) -> str:
         """The folder in which the host has the unit `name`, or its template; "" without one."""
-        candidates = [(f, f"{f}/{unit}") for unit in names_of(name) for f in self.unit_folders]
-        return next((folder for folder, path in candidates if os.path.lexists(path)), "")
+        return self.view.outside(name)
 
 
 Check = Callable[[World], Iterator[Fault]]

@@ -50,6 +50,6 @@ def compiled(scope: Scope, quadlet: Path) -> Callable[..., Compiled]:
 
     def make(*items: Prepared, **options: object) -> Compiled:
         by_name = {item.deployment.name: item for item in items}
-        return compiling.compile_scope(scope, by_name, quadlet=quadlet, **options)  # type: ignore[arg-type]
+        return compiling.compile_scope(scope, by_name, **{"quadlet": quadlet, **options})  # type: ignore[arg-type]
 
     return make

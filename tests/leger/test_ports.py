@@ -75,10 +75,10 @@ def test_a_port_that_somebody_listens_on_is_named():
         listener.listen()
         port = listener.getsockname()[1]
         wanted = found(a={"a.container": container(f"{port}:80")})
-        sockets = ports.listening(wanted)
+        sockets = ports.listening(item.range for item in wanted)
         assert [(item.address, item.port) for item in sockets] == [("127.0.0.1", port)]
         assert f"port {port}/tcp is in use by" in shown(ports.busy(wanted, sockets, []))[0]
-    assert ports.listening(wanted) == []
+    assert ports.listening(item.range for item in wanted) == []
 
 
 def test_our_own_units_may_listen():
