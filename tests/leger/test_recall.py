@@ -138,7 +138,9 @@ def test_a_file_in_data_that_went_is_told(scope, prepared, compiled):
     file = scope.data / "web/web.env"
     file.parent.mkdir(parents=True)
     file.write_text("")
-    web = prepared("web", {"web.container": f"{IMAGE}EnvironmentFile=./web.env\n"}, data=("web.env",))
+    web = prepared(
+        "web", {"web.container": f"{IMAGE}EnvironmentFile=./web.env\n"}, data=("web.env",)
+    )
     assert not compiled(web).faults
     file.unlink()
     assert f"put it at {file}" in str(compiled(web).faults[0].hint)
