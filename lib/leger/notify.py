@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -30,6 +31,12 @@ EVENTS = ("changed", "failed", "staged")
 _BOOTED = Path("/run/systemd/system")
 _SERVICE = ("--quiet", "--pipe", "--wait", "--collect", "--expand-environment=no", "--")
 _KEYS = ("command", "webhook", "when", "timeout")
+# Git: "Failed to connect to HOST port 443 after 12 ms"; podman: "read udp 10.0.0.5:41234->...".
+_PASSING = re.compile(
+    r"\b[0-9]+(?:\.[0-9]+)? ?(?:ms|milliseconds|s|seconds|bytes)\b"
+    r"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?"
+    r"|\[[0-9a-f:]+(?:%\w+)?\](?::[0-9]+)?"
+)
 
 
 class Result(StrEnum):
@@ -92,22 +99,41 @@ class Summary:
 
 
 def send(scope: Scope, settings: Notify, summary: Summary, report: Callable[[str], None]) -> None:
-    """Tell whom config.yaml names, within its time limit; `report` takes the warnings."""
-    repeated = _is_repeated(scope, summary)
-    if repeated or summary.result.event not in settings.when:
+    """Tell whom config.yaml names, within its time limit; `report` takes the warnings.
+
+    Who has been told of this failure last is not told again; who could not be, is the next time.
+    """
+    is_failure = summary.result.event == "failed"
+    if not is_failure:
+        forget(scope)
+    if summary.result.event not in settings.when:
         return
     data = json.dumps(summary.raw(), ensure_ascii=False).encode() + b"\n"
-    for tell in (partial(_run, scope), _post):
+    before = _told(scope)
+    now = set()
+    for way, tell in _ways(scope, settings):
+        mark = _mark(way, summary)
         try:
-            tell(settings, data)
+            if not is_failure or mark not in before:
+                tell(data)
+            now.add(mark)
         except LegerError as error:
             report(f"warning: notify: {error}")
+    if is_failure and now != before:
+        disk.make_folder(scope.state)
+        disk.write_file(scope.notified, b"".join(mark + b"\n" for mark in sorted(now)), 0o600)
+
+
+def _ways(scope: Scope, settings: Notify) -> Iterator[tuple[object, Callable[[bytes], None]]]:
+    """Each way to tell that is configured, as it is written, and what goes that way."""
+    if settings.command:
+        yield settings.command, partial(_run, scope, settings)
+    if settings.webhook:
+        yield settings.webhook, partial(_post, settings)
 
 
 def _run(scope: Scope, settings: Notify, data: bytes) -> None:
     """Run the command in a service of its own: what runs `leger sync` is not fit to send mail."""
-    if not settings.command:
-        return
     possible = _BOOTED.is_dir() and (scope.name == "user" or os.getuid() == 0)
     command = [*(_service(scope) if possible else ()), *settings.command]
     done = processes.run(command, timeout=settings.timeout, data=data)
@@ -121,8 +147,6 @@ def _service(scope: Scope) -> tuple[str, ...]:
 
 
 def _post(settings: Notify, data: bytes) -> None:
-    if not settings.webhook:
-        return
     from leger import webhook
 
     webhook.post(_address(settings.webhook), data, settings.timeout)
@@ -143,18 +167,16 @@ def forget(scope: Scope) -> None:
     scope.notified.unlink(missing_ok=True)
 
 
-def _is_repeated(scope: Scope, summary: Summary) -> bool:
-    """Whether this failure was the last thing told; anything else begins anew."""
-    if summary.result.event != "failed":
-        forget(scope)
-        return False
-    told = repr((summary.result, summary.deployments, sorted(summary.units), summary.message))
-    digest = hashlib.sha256(told.encode()).hexdigest().encode() + b"\n"
-    if scope.notified.exists() and disk.read_file(scope.notified, 4096) == digest:
-        return True
-    disk.make_folder(scope.state)
-    disk.write_file(scope.notified, digest, 0o600)
-    return False
+def _told(scope: Scope) -> set[bytes]:
+    """The marks of the last failure, one for each way that took it."""
+    return set(disk.read_file(scope.notified, 4096).split()) if scope.notified.exists() else set()
+
+
+def _mark(way: object, summary: Summary) -> bytes:
+    """The same for the same failure, whatever it took this time and whichever address answered."""
+    message = _PASSING.sub("", summary.message)
+    told = repr((way, summary.result, summary.deployments, sorted(summary.units), message))
+    return hashlib.sha256(told.encode()).hexdigest().encode()
 
 
 def _command(node: Node) -> tuple[str, ...]:

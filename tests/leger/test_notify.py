@@ -185,8 +185,62 @@ def test_a_failure_that_repeats_itself_is_told_once(scope: Scope, server: Server
     settings = Notify(webhook=server.url)
     for summary in (FAILURE, FAILURE, replace(FAILURE, message="another"), SUMMARY, FAILURE):
         told(scope, settings, summary)
+    assert failures(server) == [FAILURE.message, "another", "", FAILURE.message]
+
+
+def failures(server: Server) -> list[str]:
+    """The messages that the server took since it was asked last."""
     messages = [json.loads(body)["message"] for _, _, body in server.got]
-    assert messages == [FAILURE.message, "another", "", FAILURE.message]
+    server.got.clear()
+    return messages
+
+
+def test_a_failure_that_could_not_be_told_is_told_when_it_can_be(
+    scope: Scope, server: Server, tmp_path: Path
+) -> None:
+    settings = replace(program(tmp_path, "echo x >>runs; cat >/dev/null"), webhook=server.url)
+    server.status = 503
+    for _ in range(2):
+        assert told(scope, settings, FAILURE) == [
+            "warning: notify: webhook at 127.0.0.1: it answered 503"
+        ]
+    server.status = 204
+    server.got.clear()
+    assert told(scope, settings, FAILURE) == told(scope, settings, FAILURE) == []
+    assert failures(server) == [FAILURE.message]
+    assert (tmp_path / "runs").read_text() == "x\n"
+
+
+def test_who_is_named_later_is_told_of_what_still_fails(scope: Scope, server: Server) -> None:
+    told(scope, Notify(webhook=server.url, when=("changed",)), FAILURE)
+    told(scope, Notify(webhook=f"{server.url}/old"), FAILURE)
+    assert failures(server) == [FAILURE.message]
+    told(scope, Notify(webhook=f"{server.url}/new"), FAILURE)
+    assert failures(server) == [FAILURE.message]
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "later"),
+    [
+        ("Failed to connect to host port 443 after 12 ms: x", "12 ms", "3071 ms"),
+        ("Connection timed out after 300001 milliseconds", "300001", "300002"),
+        ("read udp 127.0.0.1:34567->127.0.0.53:53: i/o timeout", "34567", "41234"),
+        ("dial tcp [2001:db8::1]:443: i/o timeout", "db8::1", "db8:0:1::2"),
+    ],
+)
+def test_a_failure_is_the_same_whatever_it_took_and_who_answered(
+    scope: Scope, server: Server, text: str, now: str, later: str
+) -> None:
+    for message in (text, text.replace(now, later)):
+        told(scope, Notify(webhook=server.url), replace(FAILURE, message=message))
+    assert failures(server) == [text]
+
+
+def test_another_line_port_or_name_is_another_failure(scope: Scope, server: Server) -> None:
+    messages = ["web.container:3: x", "web.container:4: x", "port 80 is taken", "port 81 is taken"]
+    for message in messages:
+        told(scope, Notify(webhook=server.url), replace(FAILURE, message=message))
+    assert failures(server) == messages
 
 
 def parsed(text: str) -> Notify:
