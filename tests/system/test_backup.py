@@ -188,7 +188,28 @@ def test_what_podman_keeps_of_a_restore_is_removed_when_it_can_be(notes: Machine
     expect_quiet(notes)
 
 
-def test_killed_at_any_point_everything_runs_again(
+TAKEN_UP = """
+while [ -e /var/lib/leger/backup.json ]; do sleep 0.1; done
+while systemctl is-active --quiet leger-resume; do sleep 0.1; done
+"""
+
+
+def test_the_timer_takes_up_what_is_left_of_a_backup(notes: Machine) -> None:
+    """What killed it may have kept leger-resume.service from starting, too."""
+    notes.run("systemctl", "mask", "--runtime", "leger-resume")
+    with notes.spawn("leger", "backup", "create", "notes"):
+        notes.sh(
+            "until grep -q web.service /var/lib/leger/backup.json; do :; done 2>/dev/null\n"
+            "while systemctl is-active --quiet web; do :; done\n"
+            "systemctl kill -s KILL 'leger-*.service' || true"
+        )
+    notes.run("systemctl", "unmask", "--runtime", "leger-resume")
+    assert notes.run("systemctl", "is-active", "web", check=False).stdout != "active\n"
+    notes.run("systemctl", "start", "leger-sync", timeout=120)
+    expect_quiet(notes)
+
+
+def test_killed_at_any_point_everything_runs_again_by_itself(
     notes: Machine, rng: random.Random, soak: bool
 ) -> None:
     restore = ["leger", "backup", "restore", "notes", ids(notes)[-1], "--yes"]  # of "one"
@@ -201,7 +222,7 @@ def test_killed_at_any_point_everything_runs_again(
             with notes.spawn(*command):
                 time.sleep(length * (point + 0.5) / 25)
                 notes.sh("systemctl kill -s KILL 'leger-*.service' || true", check=False)
-            notes.run("leger", "settle", timeout=120)
+            notes.sh(TAKEN_UP, timeout=120)
             expect_quiet(notes)
             seen = read(notes)
             assert set(seen[:3]) <= {"one", "two"}, f"killed at {point}/25: {seen}"

@@ -18,7 +18,7 @@ from leger.backup.journal import Work
 from leger.backup.what import Users
 from leger.errors import LegerError
 from leger.generation import Generation
-from leger.switch import STOP_SECONDS, Host
+from leger.switch import STOP_SECONDS, Host, unbroken
 from leger.switchfile import boot_id
 from leger.systemd import problems
 
@@ -149,10 +149,14 @@ def _removed(host: Host, names: Collection[str]) -> dict[str, str]:
 
 
 def _resumed(host: Host, work: Work) -> dict[str, str]:
-    """As `resume`, by what the journal says now; then nothing of that is in it any more."""
+    """As `resume`, by what the journal says now; then nothing of that is in it any more.
+
+    An interrupt waits, as in a switch: one that ends a backup is often given twice.
+    """
     work = Work.load(host.scope) or work
-    bad = resume(host, work)
-    journal.settle(host.scope, work)
+    with unbroken():
+        bad = resume(host, work)
+        journal.settle(host.scope, work)
     return bad
 
 

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     service.authorise(user=options.user)
     scope = host.scope(user=options.user)
     if not options.inside:
-        if not scope.switch.exists():
+        if not scope.switch.exists() and not scope.backup_journal.exists():
             look = sync.look(scope, wanted)
             if look.todo.is_idle and not _has_rotated(scope):
                 _notify(scope, look.outlook.failed)
