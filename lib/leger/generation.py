@@ -262,16 +262,6 @@ def with_images(scope: Scope, number: int, images: Mapping[str, str]) -> None:
     replace(load(scope, number), images=images).save_manifest(scope)
 
 
-def images_of(scope: Scope, number: int) -> tuple[str, ...]:
-    """The ids of the images that manifest `number` records. Raises LegerError naming the file."""
-    path = manifest_path(scope, number)
-    try:
-        raw = json.loads(disk.read_file(path, MAX_BYTES))
-        return tuple(str(id_) for id_ in raw.get("images", {}).values())
-    except (ValueError, AttributeError) as error:
-        raise LegerError(f"{path}: the manifest is damaged: {error}") from error
-
-
 def forget(scope: Scope, number: int) -> None:
     """Remove the files of a generation that was never switched to or is no longer kept."""
     for path in (manifest_path(scope, number), units_path(scope, number)):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
 
-from leger import disk, generation
+from leger import generation
 from leger.errors import LegerError
 from leger.generation import Current
+from leger.manifests import Manifest
 from leger.scope import Scope
 
 
@@ -25,7 +24,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Entry:
-    """One generation; `created` is Unix time in seconds, `bad` why it was given up.
+    """One generation; `created` is Unix time in seconds, `bad` why there is no way back to it.
 
     `commits` maps each deployment to its commit, `changes` are what the generation before did not
     have so; for the oldest that is kept, all of it.
@@ -41,52 +40,41 @@ class Entry:
     changes: tuple[Change, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Manifest:
-    """What the history needs of a manifest."""
-
-    raw: Mapping[str, Any]
-    commits: Mapping[str, str]
-    sources: Mapping[str, str]
-
-    @classmethod
-    def read(cls, scope: Scope, number: int) -> Self:
-        path = generation.manifest_path(scope, number)
-        try:
-            raw = json.loads(disk.read_file(path, generation.MAX_BYTES))
-            deployments = raw["deployments"]
-            return cls(
-                {key: raw[key] for key in ("created", "who", "why", "bad", "digest")},
-                {name: str(item["commit"]) for name, item in deployments.items()},
-                {name: str(item["source"]) for name, item in deployments.items()},
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LegerError(f"{path}: the manifest is damaged: {error}") from error
-
-
 def read(scope: Scope) -> list[Entry]:
-    """All generations that are kept, oldest first. Raises LegerError naming a damaged file."""
+    """All generations that are kept, oldest first; of a damaged one `bad` says so."""
     current = Current.read(scope)
-    manifests = {number: _Manifest.read(scope, number) for number in generation.numbers(scope)}
-    subjects = _subjects(scope, manifests.values())
-    entries: list[Entry] = []
-    for number, manifest in manifests.items():
-        raw = manifest.raw
-        point = generation.Point(number, raw["digest"])
-        before = entries[-1].commits if entries else {}
+    now = current.point.generation if current else 0
+    found = {number: _manifest(scope, number) for number in generation.numbers(scope)}
+    subjects = _subjects(scope, [one for one in found.values() if isinstance(one, Manifest)])
+    before: Mapping[str, str] = {}
+    entries = []
+    for number, manifest in found.items():
+        if isinstance(manifest, LegerError):
+            made = generation.manifest_path(scope, number).stat().st_mtime
+            entries.append(Entry(number, made, "", "", str(manifest), number == now, {}))
+            continue
+        commits = {name: content.commit for name, content in manifest.contents.items()}
         entries.append(
             Entry(
                 number=number,
-                created=raw["created"],
-                who=raw["who"],
-                why=raw["why"],
-                bad=raw["bad"],
-                is_current=current is not None and current.point == point,
-                commits=manifest.commits,
-                changes=changes(before, manifest.commits, subjects),
+                created=manifest.created,
+                who=manifest.who,
+                why=manifest.why,
+                bad=manifest.bad,
+                is_current=number == now,
+                commits=commits,
+                changes=changes(before, commits, subjects),
             )
         )
+        before = commits
     return entries
+
+
+def _manifest(scope: Scope, number: int) -> Manifest | LegerError:
+    try:
+        return Manifest.read(scope, number)
+    except LegerError as error:
+        return error
 
 
 def changes(
@@ -101,17 +89,17 @@ def changes(
     )
 
 
-def _subjects(scope: Scope, manifests: Iterable[_Manifest]) -> dict[str, str]:
+def _subjects(scope: Scope, manifests: Iterable[Manifest]) -> dict[str, str]:
     """The first line of each commit's message, as far as the mirrors have it."""
     from leger.deployment import Deployment
     from leger.mirror import Mirror
 
     wanted: dict[str, tuple[str, set[str]]] = {}
     for manifest in manifests:
-        for name, commit in manifest.commits.items():
+        for name, content in manifest.contents.items():
             source = manifest.sources[name]
             if source:
-                wanted.setdefault(source, (name, set()))[1].add(commit)
+                wanted.setdefault(source, (name, set()))[1].add(content.commit)
     found: dict[str, str] = {}
     for source, (name, commits) in wanted.items():
         command = ["log", "--no-walk=unsorted", "--ignore-missing", "--format=%H %s"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from leger import adoption, applying, generation, imageids, planning
+from leger import adoption, applying, generation, imageids, manifests, planning
 from leger.applying import Outcome
 from leger.backup import automatic
 from leger.deployed import Deployed
@@ -34,7 +34,7 @@ def roll_back(
     old = generation.load_current(scope)
     if old is None:
         raise LegerError("nothing is deployed")
-    target = _target(scope, old, number, deployment)
+    target = _target(host, old, number, deployment)
     plan = planning.make(host, wish(scope, old, target, deployment))
     plan.insist()
     refused = tuple(_given_up(scope, old, plan, f"rolled back to generation {target.number}"))
@@ -62,10 +62,10 @@ def wish(scope: Scope, old: Generation, target: Generation, deployment: str = ""
     )
 
 
-def _target(scope: Scope, old: Generation, number: int | None, deployment: str) -> Generation:
+def _target(host: Host, old: Generation, number: int | None, deployment: str) -> Generation:
     if number is None:
-        return _before(scope, old, deployment)
-    target = generation.load(scope, number)
+        return _before(host, old, deployment)
+    target = generation.load(host.scope, number)
     if deployment and deployment not in target.compiled.deployments:
         raise LegerError(
             f"generation {number} has no deployment {deployment}",
@@ -74,29 +74,20 @@ def _target(scope: Scope, old: Generation, number: int | None, deployment: str) 
     return target
 
 
-def _before(scope: Scope, old: Generation, deployment: str) -> Generation:
-    for number in reversed(generation.numbers(scope)):
-        if number < old.number:
-            found = generation.load(scope, number)
-            if not found.bad and _is_another(found, old, deployment):
-                return found
-    of = f" of {deployment}" if deployment else ""
-    raise LegerError(
-        f"nothing{of} from before generation {old.number} is kept", hint="leger history"
-    )
+def _before(host: Host, old: Generation, deployment: str) -> Generation:
+    def damaged(text: str) -> None:
+        host.report(f"warning: {text}")
 
-
-def _is_another(found: Generation, old: Generation, name: str) -> bool:
-    """Whether something would be another in `found`; of the deployment `name`, if one is named."""
-    names = found.compiled.deployments.keys() | old.compiled.deployments.keys()
-    if name:
-        names = {name} & found.compiled.deployments.keys()
-    return any(_content(found, one) != _content(old, one) for one in names)
-
-
-def _content(one: Generation, name: str) -> tuple[str, str, str]:
-    built = one.compiled.deployments.get(name)
-    return (built.commit, built.tree.digest, one.definitions.get(name, "")) if built else ("",) * 3
+    found = manifests.newest_first(host.scope, damaged)
+    before = (one for one in found if one.number < old.number)
+    now = manifests.contents(old)
+    target = manifests.way_back(host.scope, before, now, deployment, damaged)
+    if target is None:
+        of = f" of {deployment}" if deployment else ""
+        raise LegerError(
+            f"nothing{of} from before generation {old.number} is kept", hint="leger history"
+        )
+    return target
 
 
 def _prepared(scope: Scope, target: Generation, deployment: str) -> dict[str, Prepared]:

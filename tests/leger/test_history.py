@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from leger import generation, git, history
 from leger.deployment import Deployment
-from leger.errors import LegerError
 from leger.generation import EMPTY, Current, Generation
 from leger.model import Built, Tree
 from leger.scope import Scope
@@ -52,8 +50,13 @@ def test_a_commit_that_no_mirror_has_has_no_subject(scope: Scope) -> None:
     assert history.read(scope)[0].changes[0].subject == ""
 
 
-def test_a_damaged_manifest_is_named(scope: Scope) -> None:
-    saved = switched(scope, "/srv/x", {}, "nothing")
-    generation.manifest_path(scope, saved.number).write_text("{}")
-    with pytest.raises(LegerError, match=rf"{saved.number}\.json: the manifest is damaged"):
-        history.read(scope)
+def test_a_damaged_manifest_is_named_among_the_others(scope: Scope) -> None:
+    """It may be the very reason to look for another way back."""
+    switched(scope, "", {"web": "a"}, "first")
+    damaged = switched(scope, "", {"web": "b"}, "second")
+    switched(scope, "", {"web": "c"}, "third")
+    generation.manifest_path(scope, damaged.number).write_text("{}")
+    first, second, third = history.read(scope)
+    assert (first.why, third.why, third.is_current) == ("first", "third", True)
+    assert f"{damaged.number}.json: the manifest is damaged" in second.bad
+    assert third.changes == (history.Change("web", "a", "c"),)
