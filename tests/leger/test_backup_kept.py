@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from leger.backup.kept import Archive, Backup, DamagedError
 from leger.backup.rules import Rules
 from leger.deployment import Deployment, dump
 from leger.errors import ConfigError, LegerError, UsageError
+from leger.quantities import DAY
 from leger.scope import Scope
 
 ID = "20260102T030405Z"
@@ -127,7 +129,7 @@ def test_a_link_in_the_place_of_a_backup_is_not_followed(scope: Scope) -> None:
     keep(scope, stream("a"))
     folder = kept.folder(scope, "web")
     (folder / "link").symlink_to(folder / ID)
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(LegerError, match="there is no backup link of web"):
         Backup.load(scope, "web", "link")
     file = folder / ID / "volume-store.tar.zst"
     file.rename(folder / ID / "other")
@@ -156,18 +158,59 @@ def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:
         archive.write(tmp_path / "no folder" / "full", lambda add: add(b"x"))
 
 
+NOW = 1767323045.0  # that of ID
+
+
 def test_only_whole_backups_are_seen_and_ids_grow(scope: Scope) -> None:
     keep(scope, stream("a"))
     (kept.folder(scope, "web") / ".unfinished").mkdir()
     assert kept.ids(scope, "web") == [ID]
     assert kept.names(scope) == ["web"]
-    assert kept.newest(scope, "web") == ID
-    now = 1767323045.0  # that of ID
-    for _ in range(11):
-        new = kept.new_id(scope, "web", now)
-        assert new > kept.newest(scope, "web")
-        keep(scope, stream("a"), id_=new)
-    assert kept.new_id(scope, "web", now + 1) == "20260102T030406Z"
+    made = [ID]
+    for _ in range(105):
+        new = kept.new_id(scope, "web", NOW)
+        (kept.folder(scope, "web") / new).mkdir()
+        made.append(new)
+        assert kept.newest(scope, "web") == new
+    assert kept.ids(scope, "web") == made
+    assert kept.new_id(scope, "web", NOW + 1) == "20260102T030406Z"
+
+
+def test_what_is_made_after_the_clock_was_ahead_is_the_newest_and_stays(scope: Scope) -> None:
+    ahead = "20360101T000000Z"
+    for id_ in (ahead, *(f"{ahead}-{number}" for number in range(93, 99))):
+        (kept.folder(scope, "web") / id_).mkdir(parents=True)
+    for number in range(99, 103):
+        new = kept.new_id(scope, "web", NOW)
+        assert new == f"{ahead}-{number}"
+        (kept.folder(scope, "web") / new).mkdir()
+        assert len(retention.prune(scope, "web", keep=7, days=0)) == 1
+        assert kept.newest(scope, "web") == new
+
+
+def test_the_age_of_a_backup_is_that_of_its_content(scope: Scope) -> None:
+    """Both were made while the newest ID was one of a clock that was ahead."""
+    old, young = "20360101T000000Z-02", "20360101T000000Z-03"
+    for id_, created in ((old, time.time() - 3 * DAY), (young, time.time())):
+        made = replace(keep(scope, stream("a"), id_=id_), created=created)
+        (kept.folder(scope, "web") / id_ / kept.MANIFEST).write_bytes(made.encoded())
+    assert retention.prune(scope, "web", keep=9, days=4) == []
+    assert retention.prune(scope, "web", keep=9, days=2) == [old]
+
+
+def test_what_has_no_id_for_a_name_is_no_backup(scope: Scope) -> None:
+    keep(scope, stream("a"))
+    folder = kept.folder(scope, "web")
+    (folder / "README").write_text("x")
+    (folder / "golden-copy").mkdir()
+    (folder / f"{ID}-old").mkdir()
+    (scope.backups / "notes").write_text("x")
+    assert kept.ids(scope, "web") == [ID]
+    assert kept.names(scope) == ["web"]
+    assert kept.new_id(scope, "web", NOW) == f"{ID}-02"
+    assert retention.prune(scope, "web", keep=1, days=0) == []
+    with pytest.raises(LegerError, match="there is no backup README of web"):
+        Backup.load(scope, "web", "README")
 
 
 def test_what_is_selected_must_be_there(scope: Scope) -> None:
@@ -186,7 +229,7 @@ def test_what_is_selected_must_be_there(scope: Scope) -> None:
 def test_the_newest_are_kept_and_none_too_old(days: list[int], keep_: int, limit: int) -> None:
     now = 100 * 86400.0 + 1e9
     ids = [kept.stamp(1e9 + day * 86400) for day in days]
-    gone = retention.surplus(ids, keep=keep_, days=limit, now=now)
+    gone = retention.surplus({one: one for one in ids}, keep=keep_, days=limit, now=now)
     left = [one for one in ids if one not in gone]
     assert ids[-1] in left
     assert left == ids[-len(left) :]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from leger.scope import Scope
 
 FORMAT = 1
 MANIFEST = "backup.json"
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z(-[0-9]+)?")
 
 
 class DamagedError(LegerError):
@@ -79,10 +81,12 @@ class Backup:
         where = folder(scope, name) / id_
         try:
             descriptor = open_file(scope, name, id_, MANIFEST)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise LegerError(f"there is no backup {id_} of {name}", hint="leger backup list") from (
                 error
             )
+        except OSError as error:
+            raise DamagedError(f"{where / MANIFEST}: cannot be read: {error.strerror}") from error
         try:
             with os.fdopen(descriptor, "rb") as file:
                 return cls._parse(file.read(disk.WHOLE), name, id_)
@@ -152,13 +156,19 @@ def check(name: str, id_: str = "0") -> None:
 
 
 def ids(scope: Scope, name: str) -> list[str]:
-    """The whole backups of a deployment, oldest first."""
+    """The whole backups of a deployment, oldest first; what has no ID for a name is none."""
     check(name)
     try:
         names = os.listdir(folder(scope, name))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(one for one in names if not one.startswith("."))
+    return sorted((one for one in names if _ID.fullmatch(one)), key=_order)
+
+
+def _order(id_: str) -> tuple[str, int]:
+    """By the time, then by the number within a second, which may have any length."""
+    stem, _, count = id_.partition("-")
+    return stem, int(count or 1)
 
 
 def names(scope: Scope) -> list[str]:
@@ -179,13 +189,22 @@ def newest(scope: Scope, name: str) -> str:
 
 
 def new_id(scope: Scope, name: str, now: float) -> str:
-    """An ID that sorts after all others: the time in UTC, and a number within a second."""
-    stem = stamp(now)
-    last = (ids(scope, name) or [""])[-1]
-    if last < stem:
-        return stem
-    stem, _, count = last.partition("-")
-    return f"{stem}-{int(count or 1) + 1:02}"
+    """An ID that comes after all others: the time in UTC, and a number within a second.
+
+    That is the newest one's second where the clock was ahead then.
+    """
+    found = ids(scope, name)
+    last, count = _order(found[-1]) if found else ("", 0)
+    own = stamp(now)
+    return own if last < own else f"{last}-{count + 1:02}"
+
+
+def made(scope: Scope, name: str, id_: str) -> str:
+    """When a backup was made, as IDs begin; what its ID says where it cannot be read."""
+    try:
+        return stamp(Backup.load(scope, name, id_).created)
+    except LegerError:
+        return _order(id_)[0]
 
 
 def stamp(now: float) -> str:
