@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from leger import yamlfile
-from leger.backup import archive, kept, restore, retention
+from leger.backup import archive, automatic, kept, restore, retention
 from leger.backup.journal import Pair, Work
 from leger.backup.kept import Archive, Backup, DamagedError
 from leger.backup.rules import Rules
@@ -247,6 +247,27 @@ def test_pruning_removes_whole_folders_only_when_meant(scope: Scope) -> None:
     assert retention.prune(scope, "web", keep=2, days=0) == expected
     left = sorted(path.name for path in kept.folder(scope, "web").iterdir())
     assert left == ["20260103T000000Z", "20260104T000000Z"]
+
+
+def test_the_backups_of_a_removed_deployment_are_kept_as_it_said(scope: Scope) -> None:
+    """Its file is gone, and so is it from the generation: the newest backup has what it said."""
+    for number in range(1, 10):
+        made = keep(scope, stream("a"), id_=f"2026010{number}T000000Z")
+        made = replace(made, definition=f"source: /srv/web\nbackup: {{keep: {number}0}}\n")
+        (kept.folder(scope, "web") / made.id / kept.MANIFEST).write_bytes(made.encoded())
+    assert automatic.rules(scope, "web").keep == 90
+    (kept.folder(scope, "web") / "20260109T000000Z" / kept.MANIFEST).write_text("damaged")
+    assert automatic.rules(scope, "web").keep == 80
+    scope.deployments.mkdir(parents=True)
+    (scope.deployments / "web.yaml").write_text("source: /srv/web\n")
+    assert automatic.rules(scope, "web") == Rules()
+
+
+def test_all_is_kept_where_nobody_knows_for_how_long(scope: Scope) -> None:
+    for number in range(1, 10):
+        (kept.folder(scope, "web") / f"2026010{number}T000000Z").mkdir(parents=True)
+    rules = automatic.rules(scope, "web")
+    assert retention.prune(scope, "web", keep=rules.keep, days=rules.days) == []
 
 
 def test_the_journal_is_loaded_as_saved(scope: Scope) -> None:

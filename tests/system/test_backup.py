@@ -288,8 +288,16 @@ def test_old_backups_are_pruned_by_number_and_age(notes: Machine) -> None:
     assert told.stdout == f"notes: {old} would be removed\n"
     notes.run("leger", "backup", "prune", "notes", "--keep", "9", "--days", "30")
     assert old not in notes.run("ls", "/var/lib/leger/backups/notes").stdout.split()
-    notes.run("leger", "backup", "prune", "--keep", "1")
+    notes.sh(
+        "mkdir -p /var/lib/leger/backups/amiss/20200101T000000Z\n"
+        "echo sorce: /srv/amiss >/etc/leger/deployments.d/amiss.yaml"
+    )
+    done = notes.run("leger", "backup", "prune", "--keep", "1", check=False)
+    assert done.code == 1
+    assert "/etc/leger/deployments.d/amiss.yaml:1: unknown key 'sorce'" in done.stderr
+    assert done.stdout.startswith("notes: ")
     assert len(ids(notes)) == 1
+    notes.sh("rm -r /var/lib/leger/backups/amiss /etc/leger/deployments.d/amiss.yaml")
 
 
 def test_removing_keeps_volumes_unless_asked(notes: Machine) -> None:

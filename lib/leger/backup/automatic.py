@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from leger import changes as changed
 from leger import generation, yamlfile
+from leger.backup import kept
 from leger.backup.rules import Rules
 from leger.changes import Changes
 from leger.deployment import Deployment, definitions, load
@@ -17,15 +18,19 @@ from leger.switch import Host
 
 
 def rules(scope: Scope, name: str) -> Rules:
-    """What the host's file says of `name` now, else what it said when it was deployed."""
+    """What the host's file says of `name` now, else what it said when it was deployed or saved.
+
+    Where nobody knows any more, all backups are kept. Raises ConfigError for a faulty file.
+    """
     path = definitions(scope).get(name)
     if path is not None:
         return load(scope, path).backup or Rules()
     current = generation.load_current(scope)
     text = current.definitions.get(name, "") if current else ""
+    text = text or kept.definition(scope, name)
     if not text:
-        return Rules()
-    node = yamlfile.parse(text.encode(), f"the definition of {name}")
+        return Rules(keep=0)
+    node = yamlfile.parse(text.encode(), f"the last definition of {name}")
     return Deployment.parse(node, name=name, scope=scope.name).backup or Rules()
 
 

@@ -7,6 +7,7 @@ was interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -205,6 +206,17 @@ def made(scope: Scope, name: str, id_: str) -> str:
         return stamp(Backup.load(scope, name, id_).created)
     except LegerError:
         return _order(id_)[0]
+
+
+def definition(scope: Scope, name: str) -> str:
+    """What the host's file said when the newest backup that can be read was made; "" if none can.
+
+    It outlives the deployment.
+    """
+    for id_ in reversed(ids(scope, name)):
+        with contextlib.suppress(LegerError):
+            return Backup.load(scope, name, id_).definition
+    return ""
 
 
 def stamp(now: float) -> str:

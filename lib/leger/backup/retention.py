@@ -16,13 +16,14 @@ from leger.scope import Scope
 def surplus(made: Mapping[str, str], *, keep: int, days: int, now: float) -> list[str]:
     """Which backups go: all but the newest `keep`, and what is older than `days`.
 
-    `made` says of each ID, oldest first, when it was made, as `kept.stamp` does. `days` 0 is any
-    age, `now` Unix time in seconds. The newest stays.
+    `made` says of each ID, oldest first, when it was made, as `kept.stamp` does. `keep` 0 is any
+    number, `days` 0 any age, `now` Unix time in seconds. The newest stays.
     """
     oldest = kept.stamp(now - days * DAY) if days else ""
     older = list(made)[:-1]
+    most = keep or len(made)
     return [
-        one for place, one in enumerate(older) if len(made) - place > keep or made[one] < oldest
+        one for place, one in enumerate(older) if len(made) - place > most or made[one] < oldest
     ]
 
 

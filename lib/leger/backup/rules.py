@@ -16,7 +16,7 @@ class Rules:
     """How a deployment is backed up.
 
     `before_update` makes a backup before each update that touches its units. The newest `keep`
-    are kept (at least one), and none that is older than `days` (0: any age) but the newest.
+    are kept (0: all), and none that is older than `days` (0: any age) but the newest.
     `method` is what happens to the units meanwhile: stop, pause or run (on). `volumes` are saved
     besides those that the quadlets name; `exclude` are patterns of volumes, and of paths in data.
     """

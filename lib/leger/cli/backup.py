@@ -121,27 +121,37 @@ def _restore(options: argparse.Namespace) -> int:
 
 def _prune(options: argparse.Namespace) -> int:
     gone = []
+    code = 0
     with host.changing(user=options.user) as locked:
         applying.settled(locked)
         for name in [options.name] if options.name else kept.names(locked.scope):
-            rules = automatic.rules(locked.scope, name)
-            ids = retention.prune(
-                locked.scope,
-                name,
-                keep=options.keep or rules.keep,
-                days=options.days or rules.days,
-                dry_run=options.dry_run,
-            )
-            gone += [{"deployment": name, "id": id_} for id_ in ids]
+            try:
+                ids = _prune_one(locked, name, options)
+            except LegerError as error:
+                output.error(error)
+                code = error.exit_code
+            else:
+                gone += [{"deployment": name, "id": id_} for id_ in ids]
     if options.json:
         output.document({"removed": gone, "dry_run": options.dry_run})
-        return 0
+        return code
     for one in gone:
         verb = "would be removed" if options.dry_run else "removed"
         output.result(f"{one['deployment']}: {one['id']} {verb}")
-    if not gone:
+    if not gone and not code:
         output.progress("nothing to remove")
-    return 0
+    return code
+
+
+def _prune_one(locked: Host, name: str, options: argparse.Namespace) -> list[str]:
+    rules = automatic.rules(locked.scope, name)
+    return retention.prune(
+        locked.scope,
+        name,
+        keep=options.keep or rules.keep,
+        days=options.days or rules.days,
+        dry_run=options.dry_run,
+    )
 
 
 def _chosen(scope: Scope, options: argparse.Namespace) -> Backup:
