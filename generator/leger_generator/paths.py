@@ -27,14 +27,16 @@ class Paths:
 
     @classmethod
     def user(cls, environ: "Mapping[str, str]") -> "Self | None":
-        """A user manager's by its environment (XDG folders); None without a home."""
+        """A user manager's by its environment; None without a home.
+
+        XDG_CONFIG_HOME and XDG_STATE_HOME do not count: a user's shell may have other ones.
+        """
         home = environ.get("HOME", "")
         if not home.startswith("/"):
             return None
         runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{posix.getuid()}"
-        config = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
-        state = environ.get("XDG_STATE_HOME") or f"{home}/.local/state"
-        return cls("user", f"{config}/leger", f"{state}/leger", f"{runtime}/leger")
+        config, state = f"{home}/.config/leger", f"{home}/.local/state/leger"
+        return cls("user", config, state, f"{runtime}/leger")
 
     @property
     def last_good(self) -> str:

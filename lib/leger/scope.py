@@ -40,20 +40,22 @@ class Scope:
 
     @classmethod
     def user(cls) -> Self:
-        """The scope of the calling user's manager (XDG folders, else their defaults)."""
+        """The scope of the calling user's manager: below the home, wherever XDG's variables point,
+        because a shell, the manager's services and its generators each see others.
+        """
         home = Path.home()
         uid = os.getuid()
-        runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{uid}"))
-        config = Path(os.environ.get("XDG_CONFIG_HOME", home / ".config"))
-        state = Path(os.environ.get("XDG_STATE_HOME", home / ".local/state"))
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}")
+        config = os.environ.get("XDG_CONFIG_HOME", "")
+        podman = Path(config) if config.startswith("/") else home / ".config"
         return cls(
             name="user",
-            etc=config / "leger",
-            state=state / "leger",
+            etc=home / ".config/leger",
+            state=home / ".local/state/leger",
             runtime=runtime / "leger",
             quadlet_folders=(
                 runtime / "containers/systemd",
-                config / "containers/systemd",
+                podman / "containers/systemd",
                 Path(f"/etc/containers/systemd/users/{uid}"),
                 Path("/etc/containers/systemd/users"),
             ),

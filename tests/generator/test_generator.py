@@ -263,6 +263,10 @@ def test_without_a_child_process_it_does_the_work_itself(host: Host) -> None:
     [
         ({"SYSTEMD_SCOPE": "user"}, "leger-generator"),
         ({}, "user-generators/leger-generator"),
+        (
+            {"SYSTEMD_SCOPE": "user", "XDG_CONFIG_HOME": "/nowhere", "XDG_STATE_HOME": ""},
+            "leger-generator",
+        ),
     ],
 )
 def test_a_users_generator_reads_the_users_folders(

@@ -274,10 +274,11 @@ def test_a_private_repositorys_key_or_token_is_named_by_the_command_line():
 
 
 def test_a_definition_that_cannot_be_read_is_listed_all_the_same(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    place(tmp_path / "leger/deployments.d/bad.yaml", "sorce: /r\n")
-    place(tmp_path / "leger/deployments.d/good.yaml", "source: /r\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")  # which a shell may say
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    place(tmp_path / ".config/leger/deployments.d/bad.yaml", "sorce: /r\n")
+    place(tmp_path / ".config/leger/deployments.d/good.yaml", "source: /r\n")
     assert main.main(["--user", "deploy", "list"]) == 0
     told = capsys.readouterr()
     assert [line.split() for line in told.out.splitlines()[1:]] == [

@@ -71,6 +71,23 @@ def test_a_user_deploys_and_it_survives_a_reboot(ada: Machine) -> None:
     assert ada.run("podman", "secret", "ls", "-q", user="ada").stdout == ""
 
 
+def test_what_a_shell_says_of_folders_does_not_count(ada: Machine) -> None:
+    leger = "XDG_CONFIG_HOME=/home/ada/else XDG_STATE_HOME= leger --user"
+    ada.run("leger", "secrets", "set", "ada/token", "-", input="sesame", user="ada")
+    install = f"{leger} deploy install web ~/web --bind-secret token=ada/token"
+    ada.sh(install, user="ada", timeout=120)
+    [deployed] = json.loads(ada.sh(f"{leger} status --json", user="ada").stdout)["deployments"]
+    assert deployed["name"] == "web"
+    ada.sh("cd ~/web; sed -i s/User=7/User=8/ web.container; git commit -qam two", user="ada")
+    assert "restart web.service" in ada.sh(f"{leger} plan", user="ada").stdout
+    assert "web: deployed at" in ada.sh(f"{leger} sync", user="ada", timeout=120).stdout
+
+    # the last definition goes
+    ada.sh("rm ~/.config/leger/deployments.d/web.yaml", user="ada")
+    ada.run("systemctl", "--user", "start", "leger-sync.service", user="ada", timeout=120)
+    assert ada.run("podman", "ps", "-aq", user="ada").stdout == ""
+
+
 def back_up_and_restore(ada: Machine) -> None:
     """What a sub-uid of ada's owns is saved and put back with that owner."""
     look = ("podman", "exec", "systemd-web", "sh", "-c", "cat /notes/f; stat -c '%u %a' /notes/f")
