@@ -7,46 +7,28 @@ as it was deployed. The rest is compared with what runs. `leger.applying` does w
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leger_generator.identity import is_same
 
-from leger import adoption, changes, comparing, deployed, generation, keeping, quadlet
+from leger import adoption, changes, comparing, deployed, generation
 from leger import author as authors
 from leger.changes import Changes
 from leger.deployed import Deployed
-from leger.deployment import Deployment, Target, definitions, dump, load
+from leger.deployment import Deployment, definitions, dump, load
 from leger.errors import LegerError
 from leger.faults import FaultsError
+from leger.fitting import Fitting
 from leger.generation import Generation
 from leger.model import Compiled, Fault, Move
 from leger.prepare import Prepared
 from leger.scope import Scope
 from leger.switch import Host, Step
+from leger.wish import Wish
 
-_MANY = 16
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is asked for: deployments to bring to a commit, others to remove, the rest as it is.
-
-    `reopened` are deployments that are prepared already, as an earlier generation had them.
-    `adopt` lets the targets take over the host's own quadlets; `held` are those that `reopened`
-    had taken over then, and does again; `restore` those that come back. `allow_missing_secrets`
-    makes a warning of a secret that legerd does not have.
-    """
-
-    targets: tuple[Target, ...] = ()
-    removed: frozenset[str] = frozenset()
-    reopened: Mapping[str, Prepared] = field(default_factory=dict)
-    adopt: bool = False
-    held: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
-    restore: tuple[str, ...] = ()
-    allow_missing_secrets: bool = False
+__all__ = ["Plan", "Wish", "between", "commits", "make"]
 
 
 @dataclass(frozen=True)
@@ -132,41 +114,37 @@ def between(
 
 
 class _Planner:
-    """One plan in the making: targets are taken out of `fresh` as they prove unfit."""
+    """One plan in the making."""
 
     def __init__(self, host: Host, wish: Wish) -> None:
         self.host, self.wish = host, wish
         self.old = generation.load_current(host.scope)
         self.deployed = Deployed(host.scope, self.old)
-        self.removed = wish.removed & self.deployed.built.keys()
-        self.refused: dict[str, LegerError] = {}
-        self.set_aside: dict[str, Prepared] = {}
-        self.warnings: list[Fault] = []
-        self.absent: dict[Fault, None] = {}
-        self.fresh = self._prepared()
+        refused: dict[str, LegerError] = {}
+        fresh = self._prepared(refused)
+        self.fitting = Fitting(host.scope, wish, self.deployed, fresh, refused)
 
     def plan(self) -> Plan:
-        self._refuse_removals()
-        new = self._fit()
-        if self._readmit():
-            new = self._fit()
-        told = [fault for fault in new.warnings if fault.deployment in self.fresh]
-        new = self._as_deployed(new, self.deployed.altered)
+        fitting = self.fitting
+        new = fitting.fit()
+        told = [fault for fault in new.warnings if fault.deployment in fitting.fresh]
+        new = fitting.as_deployed(new, self.deployed.altered)
         step = replace(
-            _step(self.host.scope, new, self.fresh, self.removed), restore=self.wish.restore
+            _step(self.host.scope, new, fitting.fresh, fitting.removed),
+            restore=fitting.returning(fitting.fresh),
         )
         new = adoption.carried(new, self._held())
         plan = between(self.host, self.deployed, new, self._definitions(new), step)
         return replace(
             plan,
             changes=self._with_the_hosts(plan.changes),
-            refused=self.refused,
-            warnings=tuple(dict.fromkeys([*told, *self.warnings])),
-            missing_secrets=tuple(self.absent),
-            removed=self.removed,
+            refused=fitting.refused,
+            warnings=tuple(dict.fromkeys([*told, *fitting.warnings])),
+            missing_secrets=tuple(fitting.absent),
+            removed=fitting.removed,
         )
 
-    def _prepared(self) -> dict[str, Prepared]:
+    def _prepared(self, refused: dict[str, LegerError]) -> dict[str, Prepared]:
         from leger import git, prepare
 
         fresh = dict(self.wish.reopened)
@@ -178,138 +156,21 @@ class _Planner:
                         self.host.scope, target.deployment, target.commit, mend=True
                     )
                 except LegerError as error:
-                    self.refused[name] = error
+                    refused[name] = error
         return fresh
-
-    def _refuse_removals(self) -> None:
-        """What others that stay refer to cannot go; what that refers to stays too."""
-        for name in sorted(self.removed):
-            users = [
-                other
-                for other, built in self.deployed.built.items()
-                if name in built.refers and other not in self.removed | self.fresh.keys()
-            ]
-            if users:
-                self.removed -= {name}
-                self.refused[name] = LegerError(
-                    f"{', '.join(users)} refers to {name}",
-                    hint=f"remove {users[0]} first, or change it",
-                )
-                self._refuse_removals()
-                return
-
-    def _fit(self) -> Compiled:
-        """The compiled set of all that can be deployed together."""
-        while True:
-            new = self._compile(self.fresh)
-            faults = [*new.faults, *self._missing_secrets(new, self.fresh)]
-            named = {fault.deployment for fault in faults}
-            guilty = named & self.fresh.keys()
-            if not guilty and self._are_known(faults):
-                return self._as_deployed(new, {*named, *self.deployed.lost})
-            self._refuse(guilty or self._culprits(), faults)
-
-    def _readmit(self) -> bool:
-        """Take back those set aside that only another one was in the way of, if there are any."""
-        if not 1 < len(self.set_aside) <= _MANY:
-            return False
-        alone = {
-            name: item
-            for name, item in self.set_aside.items()
-            if self._is_fit(self.fresh | {name: item})
-        }
-        if not alone or not self._is_fit(self.fresh | alone):
-            return False
-        self.fresh |= alone
-        self.refused = {name: why for name, why in self.refused.items() if name not in alone}
-        return True
-
-    def _is_fit(self, fresh: Mapping[str, Prepared]) -> bool:
-        new = self._compile(fresh)
-        return self._are_known(new.faults) and not self._missing_secrets(new, fresh)
-
-    def _compile(self, fresh: Mapping[str, Prepared]) -> Compiled:
-        from leger import compile as compiler
-
-        kept = self.deployed.prepared(self.removed | fresh.keys())
-        return compiler.compile_scope(
-            self.host.scope,
-            kept | dict(fresh),
-            quadlet=quadlet.installed(),
-            adopt=fresh.keys() if self.wish.adopt else self.wish.held.keys() & fresh.keys(),
-            returning=self.wish.restore,
-        )
-
-    def _are_known(self, faults: Iterable[Fault]) -> bool:
-        """Whether what is deployed has all these faults by itself, under another podman, say."""
-        return all(str(fault) in self._known for fault in faults)
-
-    @functools.cached_property
-    def _known(self) -> frozenset[str]:
-        from leger import compile as compiler
-
-        alone = compiler.compile_scope(
-            self.host.scope, self.deployed.prepared(), quadlet=quadlet.installed()
-        )
-        return frozenset(map(str, alone.faults))
-
-    def _missing_secrets(self, new: Compiled, fresh: Mapping[str, Prepared]) -> list[Fault]:
-        own = [new.deployments[name] for name in fresh if name in new.deployments]
-        if not any(built.bindings for built in own):
-            return []
-        from leger import bindings
-        from leger.legerdclient import Client
-
-        absent, unknown = bindings.missing(own, Client())
-        self.warnings += unknown
-        self.absent |= dict.fromkeys(absent)
-        if self.wish.allow_missing_secrets:
-            self.warnings += absent
-            return []
-        return absent
-
-    def _refuse(self, guilty: Collection[str], faults: Sequence[Fault]) -> None:
-        """Take `guilty` out of the wish: they stay as they are, for the faults that name them."""
-        strange = [fault for fault in faults if not self._are_known([fault])]
-        for name in sorted(guilty):
-            own = [fault for fault in faults if fault.deployment == name]
-            self.refused[name] = FaultsError(own or strange)
-            if name in self.fresh:
-                self.set_aside[name] = self.fresh.pop(name)
-        self.removed -= set(guilty)
-
-    def _culprits(self) -> set[str]:
-        """Those without whom the deployments that stay have no new faults."""
-        accepted: dict[str, Prepared] = {}
-        for name, item in sorted(self.fresh.items()):
-            if self._are_known(self._compile(accepted | {name: item}).faults):
-                accepted[name] = item
-        return (self.fresh.keys() - accepted.keys()) or {*self.fresh, *self.removed}
-
-    def _as_deployed(self, new: Compiled, names: Collection[str]) -> Compiled:
-        """`new`, in which `names` stay as they were deployed, whatever is wrong with them."""
-        present = self.deployed.built.keys() & set(names)
-        if self.old is None or not present:
-            return new
-        kept = keeping.keep(self.old.compiled, new, present)
-        self.warnings += kept.warnings[len(new.warnings) :]
-        self.warnings += [
-            Fault(name, f"{self.deployed.lost[name]}; it stays as it was deployed")
-            for name in sorted(present & self.deployed.lost.keys())
-        ]
-        return kept
 
     def _held(self) -> dict[str, tuple[Path, ...]]:
         """The host's files whose place each deployment has had until now, or has again."""
         built = self.deployed.built.items()
-        present = {name: one.adopted for name, one in built if name not in self.removed}
-        again = {name: self.wish.held.get(name, ()) for name in self.wish.reopened}
+        present = {name: one.adopted for name, one in built if name not in self.fitting.removed}
+        reopened = self.wish.reopened.keys() & self.fitting.fresh
+        again = {name: self.wish.held.get(name, ()) for name in reopened}
         return present | again
 
     def _with_the_hosts(self, planned: Changes) -> Changes:
         """`planned`, and the host's own units start that come back for those that stop."""
         units = [unit for built in self.deployed.built.values() for unit in built.units.values()]
-        names = adoption.in_place_of(units, self.wish.restore)
+        names = adoption.in_place_of(units, self.fitting.returning(self.fitting.fresh))
         again = [name for name in planned.gone if {name, changes.template_of(name)} & names]
         return replace(
             planned,
@@ -320,8 +181,8 @@ class _Planner:
     def _definitions(self, new: Compiled) -> dict[str, str]:
         """The definition of each deployment of `new` as it is used."""
         return {
-            name: dump(self.fresh[name].deployment).decode()
-            if name in self.fresh
+            name: dump(self.fitting.fresh[name].deployment).decode()
+            if name in self.fitting.fresh
             else self.deployed.text(name)
             for name in new.deployments
         }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leger.model import Fault
+from leger.overrides import names_of
 from leger.sources import Located, Source
 from leger.unitfile import options, words
 
@@ -121,13 +122,14 @@ def collisions(found: Sequence[Published]) -> Iterator[Fault]:
 def busy(
     found: Iterable[Published], sockets: Sequence[Socket], own: Iterable[str]
 ) -> Iterator[Fault]:
-    """Ports that somebody listens on who is none of our `own` units."""
+    """Ports that somebody listens on who is none of our `own` units, or an instance of one."""
     ours = set(own)
+    theirs = [socket for socket in sockets if ours.isdisjoint(names_of(socket.unit))]
     for item in found:
-        for socket in sockets:
+        for socket in theirs:
             taken = is_in(socket, item.range)
             same = "" in (item.address, socket.address) or item.address == socket.address
-            if taken and same and socket.unit not in ours:
+            if taken and same:
                 who = socket.unit or "another process"
                 message = f"port {socket.port}/{socket.protocol} is in use by {who}"
                 yield item.source.fault(item.place, message)

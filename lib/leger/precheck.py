@@ -14,6 +14,7 @@ from leger.tree import LINK
 from leger.unitfile import UnitFile, words
 
 _INSTALL = ("Alias", "WantedBy", "RequiredBy", "UpheldBy", "DefaultInstance", "Also")
+_MOST_CONTINUED = 10_000
 _NEED_SECTION = ("container", "kube", "image", "build")
 
 
@@ -109,6 +110,9 @@ def _names(source: sources.Source) -> Iterator[Fault]:
 
 
 def _syntax(deployment: str, path: str, text: str) -> Iterator[Fault]:
+    if text.count("\\\n") > _MOST_CONTINUED:
+        message = f"more than {_MOST_CONTINUED:,} lines that end in \\: quadlet takes for ever"
+        yield Fault(deployment, message, path)
     file = UnitFile.parse(text)
     for line in file.odd:
         message = "neither KEY=VALUE nor [SECTION] nor a comment"

@@ -72,6 +72,10 @@ CASES = {
         {"web.container": f"{IMAGE}Exec=true \\\n\n[Install]\n"},
         "web: web.container:3: ends in \\ with nothing on the next line",
     ),
+    "quadratic generators": (
+        {"web.container": IMAGE + "Environment=\\\n" + "a\\\n" * 10_000 + "b\n"},
+        "web: web.container: more than 10,000 lines that end in \\: quadlet takes for ever",
+    ),
     "continuation at the end": (
         {"web.container": f"{IMAGE}Exec=true \\"},
         "web: web.container:3: ends in \\ with nothing on the next line",

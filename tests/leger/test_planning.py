@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from leger import adoption, generation, git, planning, prepare, rollback
+from leger import adoption, fitting, generation, git, planning, prepare, rollback
+from leger import compile as compiling
 from leger import quadlet as quadlets
 from leger.deployment import Deployment, Target
 from leger.generation import Current
@@ -212,3 +214,68 @@ def test_rolling_back_gives_back_what_was_taken_over_and_rolling_forward_takes_i
     forward = planning.make(host, rollback.wish(host.scope, generation.load(host.scope, 4), old))
     assert (forward.refused, forward.step.adopt) == ({}, (str(theirs),))
     assert forward.new.deployments["own"].adopted == (theirs,)
+
+
+def test_rolling_back_to_what_cannot_be_had_any_more_changes_nothing(
+    host: Host, committed: Commit
+) -> None:
+    """The host's file that would come back stays away with the deployment that took it over."""
+    theirs = host.scope.quadlet_folders[1] / "web.container"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text(WEB)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = f"PublishPort={listener.getsockname()[1]}:80\n"
+        deploy(host, committed("web", {"api.container": f"{WEB}{port}"}))
+        plan = deploy(
+            host, committed("web", {"api.container": WEB, "web.container": WEB}), adopt=True
+        )
+        adoption.take(host.scope, plan.step.adopt)
+        listener.listen()
+        old, target = (generation.load(host.scope, number) for number in (2, 1))
+        back = planning.make(host, rollback.wish(host.scope, old, target))
+    assert "is in use by" in str(back.refused["web"])
+    assert (back.step.restore, back.is_same) == ((), True)
+
+
+QUADLET = """#!/bin/sh
+for folder in $(echo "$QUADLET_UNIT_DIRS" | tr : ' '); do
+    grep -qs '{marker}' "$folder"/*.container && {{ {what}; }}
+done
+exec {quadlet} "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "told"), [("exec sleep 60", "no end after"), ("kill -6 $$", "does not say why")]
+)
+def test_one_over_which_quadlet_hangs_or_dies_does_not_hold_back_the_others(
+    host: Host,
+    committed: Commit,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    what: str,
+    told: str,
+) -> None:
+    fake = tmp_path / "quadlet"
+    fake.write_text(QUADLET.format(marker="EVIL=", what=what, quadlet=quadlets.installed()))
+    fake.chmod(0o755)
+    monkeypatch.setattr(quadlets, "INSTALLED", (fake,))
+    monkeypatch.setattr(compiling, "TIMEOUT", 2.0)
+    monkeypatch.setattr(fitting, "_ALONE", 1.0)
+    good = [committed(f"a{number}", {f"a{number}.container": WEB}) for number in range(20)]
+    evil = committed("evil", {"evil.container": f"{WEB}Environment=EVIL=1\n"})
+    plan = planning.make(host, Wish((*good, evil)))
+    assert list(plan.refused) == ["evil"]
+    assert told in str(plan.refused["evil"])
+    assert len(plan.new.deployments) == 20
+
+
+def test_what_collides_with_another_only_is_taken_back_without_it(
+    host: Host, committed: Commit
+) -> None:
+    """Of two that want one port the first stays, and so do all others."""
+    port = f"{WEB}PublishPort=18099:80\n"
+    wish = Wish(tuple(committed(name, {f"{name}.container": port}) for name in ("a", "b")))
+    plan = planning.make(host, wish)
+    assert (list(plan.refused), list(plan.new.deployments)) == (["b"], ["a"])

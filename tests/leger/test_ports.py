@@ -86,3 +86,10 @@ def test_our_own_units_may_listen():
     sockets = [Socket("tcp", "", 80, "a.service")]
     assert list(ports.busy(wanted, sockets, ["a.service"])) == []
     assert len(list(ports.busy(wanted, sockets, ["b.service"]))) == 1
+
+
+def test_an_instance_of_our_own_template_may_listen():
+    wanted = found(a={"web@.container": container("80:80")})
+    sockets = [ports.Socket("tcp", "", 80, "web@1.service")]
+    assert list(ports.busy(wanted, sockets, ["web@.service"])) == []
+    assert len(list(ports.busy(wanted, sockets, ["other@.service"]))) == 1

@@ -121,3 +121,12 @@ def test_a_fleet_that_is_taken_for_quadlets_is_told_from_them(tmp_path, capsys):
     assert main.main(["validate", str(fleet(tmp_path))]) == 4
     assert "is a fleet, --host NAME checks a host of it" in capsys.readouterr().err
     assert main.main(["validate", str(tmp_path), "--tag", "x"]) == 2
+    assert main.main(["validate", str(tmp_path), "--host", "x", "--format", "gcc"]) == 2
+
+
+def test_a_quadlet_is_a_path_from_here(tmp_path, monkeypatch, quadlet):
+    place(tmp_path / "app/web.container", "[Container]\nImage=localhost/a:1\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quadlet").symlink_to(quadlet)
+    for given in ("quadlet", "./quadlet"):
+        assert main.main(["validate", "app", "--quadlet", given]) == 0

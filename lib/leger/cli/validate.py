@@ -27,7 +27,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{folder}: not a folder")
     if options.tag and not options.host:
         raise UsageError("--tag goes with --host")
-    given = Path(options.quadlet) if options.quadlet else None
+    if options.host and (options.set or options.format != "text"):
+        raise UsageError("--set and --format do not go with --host")
+    given = Path(options.quadlet).absolute() if options.quadlet else None
     binary = given or next((path for path in quadlet.INSTALLED if path.exists()), None)
     return _host(folder, binary, options) if options.host else _folder(folder, binary, options)
 
