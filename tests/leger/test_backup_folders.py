@@ -7,7 +7,9 @@ import os
 import socket
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -79,6 +81,55 @@ def test_what_is_no_file_is_left_out_and_named(tmp_path: Path) -> None:
     assert left == ["pipe", "socket"]
     with tarfile.open(fileobj=io.BytesIO(stream)) as read:
         assert read.getnames() == ["."]
+
+
+class Busy(io.BytesIO):
+    """Takes a stream, and lets `change` happen when something of the file `a` has come."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        super().__init__()
+        self._change: Callable[[], object] | None = change
+
+    def write(self, data: Any) -> int:
+        if self._change and b"a" * 512 in bytes(data):
+            self._change()
+            self._change = None
+        return super().write(data)
+
+
+def packed_while(folder: Path, change: Callable[[], object]) -> tuple[dict[str, bytes], list[str]]:
+    """The files in the stream of `folder`, which changes at its file `a`; what is left out."""
+    target = Busy(change)
+    left = list(folders.pack(folder, target))
+    target.seek(0)
+    with tarfile.open(fileobj=target) as read:
+        files = {one.name: read.extractfile(one).read() for one in read if one.isreg()}  # type: ignore[union-attr]
+    return files, left
+
+
+def test_what_is_removed_meanwhile_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a" * 100_000)
+    (tmp_path / "b").touch()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "d").symlink_to("x")
+    (tmp_path / "e").touch()
+
+    def change() -> None:
+        (tmp_path / "b").unlink()
+        (tmp_path / "c").rmdir()
+        (tmp_path / "d").unlink()
+
+    files, left = packed_while(tmp_path, change)
+    assert files.keys() == {"a", "e"}
+    assert left == [f"{name} (removed meanwhile)" for name in "bcd"]
+
+
+def test_a_file_that_is_cut_off_meanwhile_is_filled_and_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a" * 1_000_000)
+    (tmp_path / "b").write_bytes(b"b")
+    files, left = packed_while(tmp_path, lambda: os.truncate(tmp_path / "a", 600_000))
+    assert files == {"a": b"a" * 600_000 + bytes(400_000), "b": b"b"}
+    assert left == ["a (cut off meanwhile: it ends with zeros)"]
 
 
 def test_a_link_is_never_followed(tmp_path: Path) -> None:

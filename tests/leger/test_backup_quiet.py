@@ -50,12 +50,13 @@ def host(scope: Scope) -> Host:
 
 
 def test_interrupted_twice_all_runs_again(host: Host) -> None:
-    with (
-        pytest.raises(KeyboardInterrupt),
-        quiet.still(host, Work.begin("web"), Users(units=(DB,)), "stop"),
-    ):
-        assert host.manager.up == set()
-        os.kill(os.getpid(), signal.SIGINT)
+    def backup() -> None:
+        with quiet.still(host, Work.begin("web"), Users(units=(DB,)), "stop"):
+            assert host.manager.up == set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        backup()
     assert host.manager.up == {DB}
     assert not host.scope.backup_journal.exists()
 

@@ -2,14 +2,16 @@
 
 Containers write these folders, so every step goes by a folder's descriptor and follows no link.
 Kept are folders, regular files and symbolic links (as links), with owner, mode and time. Left out
-and named are sockets, pipes and devices; a file with several names becomes several files, a
-sparse one is written out, extended attributes are not kept.
+and named are sockets, pipes and devices, and what is removed meanwhile; a file with several names
+becomes several files, a sparse one is written out, extended attributes are not kept.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import io
 import os
 import stat
 import tarfile
@@ -28,6 +30,7 @@ _CHUNK = 1 << 18
 _DEPTH = 250
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _AT_FDCWD = -100
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
 class UnsafeNameError(LegerError):
@@ -50,7 +53,8 @@ def forget_members(archive: tarfile.TarFile) -> None:
 def pack(folder: Path, target: IO[bytes], patterns: tuple[str, ...] = ()) -> Iterator[str]:
     """Write `folder` to `target` as a tar stream, without what `patterns` name.
 
-    Yields the paths that cannot be kept: sockets, pipes and devices. Raises LegerError.
+    Yields the paths that cannot be kept: sockets, pipes and devices, and what is removed or cut off
+    meanwhile, with that said. Raises LegerError.
     """
     with opened(folder) as root, tarfile.open(fileobj=target, mode="w|") as archive:
         archive.addfile(_member(".", os.fstat(root)))
@@ -119,36 +123,77 @@ def _pack(
         inside = "/".join((*parts, name))
         if excluded(inside, patterns):
             continue
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            archive.addfile(_member(inside, status))
-            with opened(name, folder) as descriptor:
-                yield from _pack(archive, descriptor, (*parts, name), patterns)
-        elif stat.S_ISLNK(status.st_mode):
-            link = _member(inside, status)
-            link.linkname = os.readlink(name, dir_fd=folder)
-            archive.addfile(link)
-        elif stat.S_ISREG(status.st_mode):
-            _pack_file(archive, folder, name, inside)
-        else:
-            yield inside
+        try:
+            member, descriptor = _opened(folder, name, inside)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            yield f"{inside} (removed meanwhile)"
+            continue
+        with contextlib.ExitStack() as stack:
+            if descriptor is not None:
+                stack.callback(os.close, descriptor)
+            yield from _add(archive, member, descriptor, (*parts, name), patterns)
         forget_members(archive)
 
 
-def _pack_file(archive: tarfile.TarFile, folder: int, name: str, inside: str) -> None:
-    with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise LegerError(f"{inside}: is no regular file any more")
-        archive.addfile(_member(inside, status), file)
+def _opened(folder: int, name: str, inside: str) -> tuple[tarfile.TarInfo, int | None]:
+    """What a name stands for, and a descriptor of it if it is a folder or a file."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        link = _member(inside, status)
+        link.linkname = os.readlink(name, dir_fd=folder)
+        return link, None
+    if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+        return _member(inside, status), None
+    descriptor = os.open(name, _READ, dir_fd=folder)
+    return _member(inside, os.fstat(descriptor)), descriptor
 
 
-_KINDS = {stat.S_IFDIR: tarfile.DIRTYPE, stat.S_IFLNK: tarfile.SYMTYPE}
+def _add(
+    archive: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    descriptor: int | None,
+    parts: tuple[str, ...],
+    patterns: tuple[str, ...],
+) -> Iterator[str]:
+    if member.issym():
+        archive.addfile(member)
+    elif member.isdir() and descriptor is not None:
+        archive.addfile(member)
+        yield from _pack(archive, descriptor, parts, patterns)
+    elif member.isreg() and descriptor is not None:
+        with _Padded(io.FileIO(descriptor, closefd=False)) as file:
+            archive.addfile(member, file)
+            if file.is_short:
+                yield f"{member.name} (cut off meanwhile: it ends with zeros)"
+    else:
+        yield member.name
+
+
+class _Padded(io.BufferedReader):
+    """A file that may be cut off while it is read: zeros come for what is not there any more."""
+
+    is_short = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is not None and len(data) < size:
+            self.is_short = True
+            data = data.ljust(size, b"\0")
+        return data
+
+
+_KINDS = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+}
 
 
 def _member(name: str, status: os.stat_result) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
-    member.type = _KINDS.get(stat.S_IFMT(status.st_mode), tarfile.REGTYPE)
+    member.type = _KINDS.get(stat.S_IFMT(status.st_mode), tarfile.FIFOTYPE)
     member.mode = stat.S_IMODE(status.st_mode)
     member.uid, member.gid, member.mtime = status.st_uid, status.st_gid, int(status.st_mtime)
     member.size = status.st_size if member.type == tarfile.REGTYPE else 0

@@ -20,7 +20,7 @@ def main() -> int:
     except LegerError as error:
         return _failed(str(error))
     except OSError as error:
-        return _failed(f"{error.filename or arguments[0]}: {error.strerror}")
+        return _failed(f"{error.filename or arguments[0]}: {error.strerror or error}")
     return 0
 
 
