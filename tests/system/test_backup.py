@@ -174,6 +174,18 @@ def test_a_restore_without_room_replaces_nothing_and_is_done_when_there_is_some(
     expect_quiet(notes)
 
 
+def test_what_cannot_be_exchanged_is_refused_before_a_unit_is_stopped(notes: Machine) -> None:
+    before = process(notes)
+    place = "/var/lib/containers/storage/volumes/plain/_data"
+    notes.run("mount", "--bind", place, place)
+    done = notes.run("leger", "backup", "restore", "notes", "--yes", check=False)
+    notes.run("umount", place)
+    assert done.code == 1
+    assert f"{place}: cannot be exchanged: it is mounted by itself" in done.stderr
+    assert process(notes) == before
+    expect_quiet(notes)
+
+
 def test_what_podman_keeps_of_a_restore_is_removed_when_it_can_be(notes: Machine) -> None:
     volume = "leger-restore-0"
     nothing: dict[str, list[str]] = {key: [] for key in ("start", "paused", "folders", "pairs")}

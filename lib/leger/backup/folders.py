@@ -99,13 +99,32 @@ def exchange(one: Path, other: Path) -> None:
         _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE
     )
     if result:
-        raise LegerError(
-            f"{other}: cannot be exchanged: {os.strerror(ctypes.get_errno())}",
-            hint="it may be a mount point, or its file system cannot exchange folders",
-        )
+        raise LegerError(f"{other}: cannot be exchanged: {os.strerror(ctypes.get_errno())}")
     for parent in {one.parent, other.parent}:
         with opened(parent) as descriptor:
             os.fsync(descriptor)
+
+
+def probe(one: Path, other: Path) -> None:
+    """Make sure that `exchange` will do, by what two new folders in `one` do.
+
+    Raises LegerError where the file system cannot, or `other` is a mount point.
+    """
+    if len({_mount(path) for path in (one, other, other.parent)}) > 1:
+        raise LegerError(f"{other}: cannot be exchanged: it is mounted by itself")
+    tried = [one / "1", one / "2"]
+    for folder in tried:
+        folder.mkdir()
+    exchange(*tried)
+    for folder in tried:
+        folder.rmdir()
+
+
+def _mount(folder: Path) -> str:
+    """Which mount a folder is of (proc_pid_fdinfo(5)): a bind mount has the device of others."""
+    with opened(folder) as descriptor:
+        rows = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    return next(row for row in rows if row.startswith("mnt_id:"))
 
 
 def remove(folder: Path) -> None:

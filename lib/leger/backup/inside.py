@@ -20,6 +20,7 @@ from leger.scope import Scope
 
 _LIBRARY = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from leger.backup import program"
+_CANNOT = "it may be a mount point, or its file system cannot exchange folders"
 STALL = 600.0  # seconds in which nothing moves
 
 
@@ -61,7 +62,11 @@ class Inside:
 
     def exchange(self, one: Path, other: Path, owner: tuple[int, int, int] | None) -> None:
         """Let two folders change places at once, the first with `owner`; durable."""
-        self._run(["exchange", str(one), str(other), *map(str, owner or ())])
+        self._run(["exchange", str(one), str(other), *map(str, owner or ())], hint=_CANNOT)
+
+    def probe(self, one: Path, other: Path) -> None:
+        """Make sure that `one`, which is empty as yet, and `other` can be exchanged later."""
+        self._run(["probe", str(one), str(other)], hint=_CANNOT)
 
     def sync(self, folder: Path) -> None:
         """Make all durable that is on the file system of `folder`."""

@@ -92,9 +92,9 @@ class Work:
 
 
 def settle(scope: Scope, work: Work) -> None:
-    """Everybody runs again: what is left of `work` is what was temporary."""
-    if work.volumes or work.folders:
-        replace(work, start=(), paused=(), pairs=()).save(scope)
+    """Everybody runs again: left of `work` are what is temporary, and pairs still to exchange."""
+    if work.volumes or work.folders or work.pairs:
+        replace(work, start=(), paused=()).save(scope)
     else:
         forget(scope)
 

@@ -60,6 +60,10 @@ def _exchange(one: str, other: str, *owner: str) -> None:
     folders.exchange(Path(one), Path(other))
 
 
+def _probe(one: str, other: str) -> None:
+    folders.probe(Path(one), Path(other))
+
+
 def _sync(folder: str) -> None:
     folders.sync(Path(folder))
 
@@ -73,6 +77,7 @@ _STEPS: dict[str, Callable[..., None]] = {
     "unpack": _unpack,
     "status": _status,
     "exchange": _exchange,
+    "probe": _probe,
     "sync": _sync,
     "remove": _remove,
 }

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from leger import disk, generation, podman, processes
-from leger.backup import archive, inside, journal, quiet, what
+from leger.backup import archive, exchange, inside, journal, quiet, what
 from leger.backup.inside import Inside
 from leger.backup.journal import Pair, Work
 from leger.backup.kept import Archive, Backup
@@ -52,14 +52,17 @@ def restore(host: Host, backup: Backup, only: Collection[str] = ()) -> tuple[Arc
         with unbroken(), quiet.still(host, work, users, "stop") as running:
             committed = replace(running, pairs=tuple(pairs))
             committed.save(scope)
-            _exchange(scope, committed)
+            exchange.carry_out(scope, committed)
     finally:
         quiet.clean(host)
     return wanted
 
 
 def recover(host: Host) -> list[str]:
-    """Take up an interrupted backup or restore; says line by line what was done."""
+    """Take up an interrupted backup or restore; says line by line what was done.
+
+    Raises LegerError when a restore that was decided cannot be finished yet.
+    """
     work = Work.load(host.scope)
     if work is None:
         return []
@@ -67,17 +70,26 @@ def recover(host: Host) -> list[str]:
         work = replace(work, boot=boot_id(), start=(), paused=())
     try:
         if work.pairs:
-            names = {pair.volume for pair in work.pairs}
-            users = _using(host, work.deployment, names - {""}, data="" in names)
-            with unbroken(), quiet.still(host, work, users, "stop"):
-                _exchange(host.scope, work)
-            return [f"{work.deployment}: finished the interrupted restore"]
+            return _finish(host, work)
         bad = quiet.resume(host, work)
         journal.settle(host.scope, work)
     finally:
         quiet.clean(host)
     done = [f"{work.deployment}: took back an interrupted backup or restore"]
     return done + [f"{name} did not come back: {reason}" for name, reason in bad.items()]
+
+
+def _finish(host: Host, work: Work) -> list[str]:
+    names = {pair.volume for pair in work.pairs}
+    users = _using(host, work.deployment, names - {""}, data="" in names)
+    try:
+        with unbroken(), quiet.still(host, work, users, "stop") as running:
+            exchange.carry_out(host.scope, running)
+    except LegerError as error:
+        raise LegerError(
+            f"{work.deployment}: the interrupted restore: {error}", hint=error.hint
+        ) from error
+    return [f"{work.deployment}: finished the interrupted restore"]
 
 
 def select(backup: Backup, only: Collection[str]) -> tuple[Archive, ...]:
@@ -145,10 +157,14 @@ def _prepared(
         for folder, mode in ((host.scope.state, 0o700), (host.scope.data, 0o755), (used, 0o755)):
             disk.make_folder(folder, mode)
         steps.remove(restored)
+        disk.make_folder(restored)
+        steps.probe(restored, used)
+        steps.remove(restored)
         steps.unpack(chunks, restored)
     else:
         made = podman.create_volume(temporary, one.options, {LABEL: one.name})
         target = there.get(one.name) or podman.create_volume(one.name, one.options, one.labels)
+        steps.probe(made.folder, target.folder)
         _import(made, chunks, one.label)
         steps.sync(made.folder)
         restored, used = made.folder, target.folder
@@ -164,12 +180,3 @@ def _import(volume: Volume, chunks: Iterable[bytes], label: str) -> None:
     if done.code != 0:
         message = done.message.removeprefix("Error: ")
         raise LegerError(f"{label} cannot be unpacked: {message}", hint="check free space")
-
-
-def _exchange(scope: Scope, work: Work) -> None:
-    """Exchange the pairs that are not exchanged yet; may be done again after it was interrupted."""
-    steps = Inside.of(scope)
-    states = steps.status(Path(pair.used) for pair in work.pairs)
-    for pair, status in zip(work.pairs, states, strict=True):
-        if status is not None and status.inode == pair.inode:
-            steps.exchange(Path(pair.restored), Path(pair.used), pair.owner)
