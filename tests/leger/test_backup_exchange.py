@@ -1,4 +1,4 @@
-"""The folders of a restore change places all together, and a restore that is decided is not lost."""
+"""Folders of a restore change places all together; a restore that is decided is not lost."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def test_what_cannot_go_back_stays_in_the_journal(scope: Scope, tmp_path: Path) 
     work = decided(scope, one, bad)
     folders.exchange(tmp_path / "r1", tmp_path / "u1")
     (tmp_path / "r1").rename(tmp_path / "aside")
-    with pytest.raises(LegerError, match=r"u2: .*; and .*r1: No such.*: replaced are only .*u1 \(what"):
+    told = r"u2: .*; and .*r1: No such.*: replaced are only .*u1 \(what"
+    with pytest.raises(LegerError, match=told):
         exchange.carry_out(scope, work)
     assert pairs_left(scope) == 2
 
@@ -122,7 +123,7 @@ def test_a_unit_that_does_not_stop_does_not_end_a_restore_that_is_decided(
 ) -> None:
     used = host.scope.data / "web"
     decided(host.scope, pair(tmp_path / "restored", used))
-    with pytest.raises(LegerError, match="web: the interrupted restore: web.service could not"):
+    with pytest.raises(LegerError, match=r"web: the interrupted restore: web\.service could not"):
         restore.recover(host)
     assert content(used, tmp_path / "restored") == ["now", "restored"]
     assert pairs_left(host.scope) == 1
