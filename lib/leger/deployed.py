@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from leger_generator.identity import is_same
 
-from leger import generation, quadlet, yamlfile
+from leger import generation, keeping, quadlet, yamlfile
 from leger.deployment import Deployment, definitions, dump, load
 from leger.errors import LegerError
 from leger.generation import EMPTY, Generation
@@ -110,7 +110,11 @@ def _again(scope: Scope, deployment: Deployment, built: Built) -> Prepared:
 def comparable(
     deployed: Deployed, binary: Mapping[str, object], report: Callable[[str], None]
 ) -> Compiled:
-    """What runs, through the quadlet `binary` of the new set: podman's own changes do not count."""
+    """What runs, through the quadlet `binary` of the new set: podman's own changes do not count.
+
+    A deployment whose tree is not there any more as it was, or has faults now, is as it was
+    compiled then; so are all of them if the whole compile failed.
+    """
     from leger import compile as compiler
 
     if deployed.old is None:
@@ -125,4 +129,7 @@ def comparable(
     except LegerError as error:
         report(f"warning: what runs cannot be compiled again, so all of it counts: {error}")
         return old
-    return old if again.faults or deployed.lost else again
+    at_fault = {fault.deployment for fault in again.faults}
+    if at_fault - old.deployments.keys():
+        return old
+    return keeping.keep(old, again, at_fault | deployed.lost.keys() | deployed.altered.keys())

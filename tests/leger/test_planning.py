@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from leger import adoption, fitting, generation, git, planning, prepare, rollback
+from leger import adoption, changes, deployed, fitting, generation, git, planning, prepare, rollback
 from leger import compile as compiling
 from leger import quadlet as quadlets
+from leger.deployed import Deployed
 from leger.deployment import Deployment, Target
 from leger.generation import Current
+from leger.model import Built
 from leger.planning import Plan, Wish
 from leger.scope import Scope
 from leger.switch import Host
 from leger.systemctl import Systemctl
+from machine import quadlet_binary
 from repositories import Repository, shown
 
 Files = Mapping[str, str | bytes | None]
@@ -165,18 +168,43 @@ def test_a_tree_that_was_changed_by_hand_is_named_and_can_be_put_right(
     assert (tree.path / "x").stat().st_ino == kept, "what is mounted stays mounted"
 
 
+def lose(host: Host, built: Built) -> None:
+    """The deployment's tree is gone, and there is nothing to make it of."""
+    shutil.rmtree(built.tree.path)
+    shutil.rmtree(host.scope.sources)
+    shutil.rmtree(built.source)
+
+
 def test_what_cannot_be_opened_any_more_stays_as_it_was_deployed(
     host: Host, committed: Commit
 ) -> None:
     first = deploy(host, committed("a", {"a.container": WEB}))
     built = first.new.deployments["a"]
-    shutil.rmtree(built.tree.path)
-    shutil.rmtree(host.scope.sources)
-    shutil.rmtree(built.source)
+    lose(host, built)
     plan = planning.make(host, Wish((committed("b", {"b.container": WEB}),)))
     assert (plan.refused, sorted(plan.new.deployments)) == ({}, ["a", "b"])
     assert plan.new.deployments["a"] == built
     assert any("it stays as it was deployed" in str(fault) for fault in plan.warnings)
+
+
+def test_another_podman_restarts_nothing_whatever_is_wrong_with_one_deployment(
+    host: Host, committed: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is lost, another has a key that this podman does not know."""
+    programs = [quadlet_binary(suite) for suite in ("forky", "trixie")]
+    monkeypatch.setattr(quadlets, "INSTALLED", programs[:1])
+    files = {"faulty": f"{WEB}ReloadCmd=true\n", "lost": WEB, "new": WEB, "same": WEB}
+    targets = [committed(name, {f"{name}.container": text}) for name, text in files.items()]
+    first = deploy(host, *targets)
+    monkeypatch.setattr(quadlets, "INSTALLED", programs[1:])
+    lose(host, first.new.deployments["lost"])
+    plan = planning.make(host, Wish((committed("new", {"more.container": WEB}),)))
+    assert plan.refused == {}
+    assert {fault.deployment for fault in plan.warnings} == {"faulty", "lost"}
+    assert plan.new.files["same.service"] != first.new.files["same.service"]
+    before = deployed.comparable(Deployed(host.scope, plan.old), plan.new.quadlet, print)
+    old, new = (changes.members(one.deployments.values()) for one in (before, plan.new))
+    assert [name for name in old if not new[name].is_as(old[name])] == []
 
 
 def test_a_definition_that_the_host_wrote_is_not_written_anew(
