@@ -318,7 +318,7 @@ class _Comparison:
             return wanted and self._state(name).load == "not-found"
         if member.unit.kind in HELPERS:
             return name in self.why and not self._live(name)
-        return member.unit.wanted and not before.unit.wanted and not self._live(name)
+        return _starts(member, name) and not _starts(before, name) and not self._live(name)
 
     def _ordered(self, names: Iterable[str]) -> list[str]:
         """`names`, what others depend on first."""
@@ -329,3 +329,8 @@ class _Comparison:
         if name.endswith(".socket"):
             return 2
         return 4 if member is None else _ORDER.get(member.unit.kind, 4)
+
+
+def _starts(member: Member, name: str) -> bool:
+    """Whether a boot starts the unit `name`, perhaps an instance of the template `member`."""
+    return member.unit.wanted and name in (member.unit.name, *member.unit.instances)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from leger import changes
 from leger.changes import Changes
@@ -21,9 +21,11 @@ def decide(
     both = [*old.deployments.values(), *new.deployments.values()]
     templates = {name for built in both for name in built.units if changes.is_template(name)}
     loaded = manager.instances(sorted(templates))
+    units = {name: unit for built in old.deployments.values() for name, unit in built.units.items()}
     before = changes.members(old.deployments.values(), loaded)
-    after = changes.members(new.deployments.values(), loaded)
-    known = _states(manager, before, after)
+    named = {name for unit in units.values() for name in unit.instances}
+    after = changes.members(new.deployments.values(), (n for n in loaded if n not in named))
+    known = _states(manager, before, after, units)
     with_it: dict[str, frozenset[str]] = {}
 
     def state(name: str) -> State:
@@ -42,13 +44,19 @@ def decide(
     return changes.compare(before, after, state, stopped_with, manager.can_reload)
 
 
-def _states(manager: Manager, before: Iterable[str], after: Iterable[str]) -> dict[str, State]:
+def _states(
+    manager: Manager, before: Iterable[str], after: Iterable[str], units: Collection[str]
+) -> dict[str, State]:
     """How the units of both sets run. Of those that are new it matters whether they are loaded.
 
     To ask of a unit by its name makes the manager read its files: of a thousand, that takes long.
+    And an instance of one of the templates among `units` it could load, although nobody ever had
+    it: without being asked, it has what runs.
     """
     present = manager.present()
     states = dict.fromkeys(before, State("loaded"))
-    fresh = [name for name in after if name not in states and name not in present]
+    new = [name for name in after if name not in states and name not in present]
+    fresh = [name for name in new if changes.template_of(name) not in units]
+    states |= dict.fromkeys(new, State())
     states |= {name: present[name] for name in (*states, *after) if name in present}
     return settled(manager, states | manager.states(fresh))

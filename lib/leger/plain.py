@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from leger_generator.dropin import NAME as RESERVED
 from leger_generator.names import is_file_path, is_link, is_unit_name
 
-from leger import quadlet, starters, units
+from leger import quadlet, units
 from leger.checkout import resolve
 from leger.model import Fault, Tree, Unit
 from leger.tree import LINK
@@ -77,10 +77,10 @@ class _Reader:
         good = {path: target for path, target in links.items() if is_link(path, target)}
         for path in sorted(links.keys() - good.keys()):
             self._fault(self.places.get(path, ""), f"cannot be installed as {path!r}")
-        wanted = starters.installed(good)
         place = units.Place.of(self.deployment, self.tree)
+        rendered = units.Rendered(self.texts, good, {})
         found = {
-            name: units.plain_unit(place, self.places[name], self.texts[name], wanted)
+            name: units.plain_unit(place, self.places[name], self.texts[name], rendered)
             for name in sorted(made)
         }
         dropins = {name: text for name, text in self.texts.items() if "/" in name}

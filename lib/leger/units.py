@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +33,10 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Rendered:
-    """All that one run of quadlet made: units, links, and the unit of each quadlet file's name."""
+    """All that one run of quadlet made: units, links, and the unit of each quadlet file's name.
+
+    Or the plain units of one tree, with theirs.
+    """
 
     units: Mapping[str, str]
     links: Mapping[str, str]
@@ -65,14 +69,14 @@ def quadlet_unit(place: Place, source: str, name: str, made: Rendered) -> Unit:
         wanted=name in made.wanted,
         oneshot=kind == "container" and parsed.last("Service", "Type") == "oneshot",
         image=parsed.last(section, "Image"),
-        instances=_instances(name, made),
+        instances=_instances(name, made.units, made.links),
         pod=made.by_file.get(pod, ""),
         on_secret_change=parsed.last("X-Leger", "OnSecretChange"),
     )
 
 
-def plain_unit(place: Place, source: str, text: str, wanted: Collection[str]) -> Unit:
-    """A systemd unit that the tree brings as it is."""
+def plain_unit(place: Place, source: str, text: str, made: Rendered) -> Unit:
+    """A systemd unit that the tree brings as it is; `made` are all of its plain units."""
     name = source.rpartition("/")[2]
     parsed = UnitFile.parse(text)
     return Unit(
@@ -83,8 +87,9 @@ def plain_unit(place: Place, source: str, text: str, wanted: Collection[str]) ->
         text=text,
         normal=normal(text, place.tree.path),
         inputs=inputs(text, place),
-        wanted=name in wanted,
+        wanted=name in made.wanted,
         oneshot=parsed.last("Service", "Type") == "oneshot",
+        instances=_instances(name, made.wanted),
     )
 
 
@@ -191,20 +196,16 @@ def _resource(kind: str, parsed: UnitFile, section: str, source: str, name: str)
     return f"systemd-{prefix}_{instance or '%i'}" if at else f"systemd-{prefix}"
 
 
-def _instances(name: str, made: Rendered) -> tuple[str, ...]:
+def _instances(name: str, *paths: Iterable[str]) -> tuple[str, ...]:
+    """The instances of the template `name` among the units and links `paths`; none of others."""
     stem, at, suffix = name.partition("@.")
     if not at:
         return ()
-    candidates: Iterable[str] = (
-        *made.units,
-        *(path.rpartition("/")[2] for path in made.links),
-    )
+    candidates = {path.rpartition("/")[2] for path in itertools.chain(*paths)} - {name}
     return tuple(
         sorted(
-            {
-                unit
-                for unit in candidates
-                if unit.startswith(f"{stem}@") and unit.endswith(f".{suffix}") and unit != name
-            }
+            unit
+            for unit in candidates
+            if unit.startswith(f"{stem}@") and unit.endswith(f".{suffix}")
         )
     )

@@ -23,6 +23,12 @@ def test_links_of_plain_units_are_kept(prepared, compiled):
         "timers.target.wants/job@a.timer": "../job@.timer",
     }
     assert set(result.files) == {"job@.service", "job@.timer", "nice.target"}
+    instances = {name: unit.instances for name, unit in result.deployments["web"].units.items()}
+    assert instances == {
+        "job@.service": ("job@b.service",),
+        "job@.timer": ("job@a.timer",),
+        "nice.target": (),
+    }
     assert shown(result.warnings) == [
         "web: conf/other.service: is not deployed: there is no quadlet in its folder"
     ]

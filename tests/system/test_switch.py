@@ -162,6 +162,26 @@ def test_loaded_instances_of_a_template_are_restarted(deployed: Deployed) -> Non
     assert "NEW=1" in env
 
 
+def test_another_instance_of_a_known_template_takes_the_place_of_the_one_before(
+    deployed: Deployed,
+) -> None:
+    machine = deployed.machine
+
+    def tree(instance: str) -> dict[str, str]:
+        return {"inst@.container": container() + f"DefaultInstance={instance}\n"}
+
+    deployed.install(tree("one"))
+    changes = deployed.install(tree("two"))
+    assert (changes["stop"], changes["start"]) == (["inst@one.service"], ["inst@two.service"])
+    names = ("inst@one.service", "inst@two.service", "inst@three.service")
+    assert active(machine, *names) == ["inactive", "active", "inactive"]
+    both = tree("two") | {"inst@three.container": container()}
+    assert deployed.install(both)["start"] == ["inst@three.service"]
+    assert active(machine, *names) == ["inactive", "active", "active"]
+    deployed.install(tree("two"))
+    assert active(machine, *names) == ["inactive", "active", "inactive"]
+
+
 def test_a_removed_unit_is_gone_at_once(deployed: Deployed) -> None:
     """Stopped after its quadlet vanished, it would take 90 s and stay in podman's list."""
     machine = deployed.machine
