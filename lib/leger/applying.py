@@ -167,7 +167,9 @@ def apply(host: Host, plan: Plan, why: str) -> Outcome:
     back, InterruptedSwitchError when the host shuts down, LegerError when nothing was changed.
     """
     number = plan.old.number if plan.old else 0
-    if not plan.is_same:
+    if plan.is_same:
+        switch.write_definitions(host.scope, plan.step.definitions)
+    else:
         target = generation.new(host.scope, plan.new, plan.definitions, why)
         try:
             number = switch.switch(host, plan.old, target, plan.changes, plan.step).number

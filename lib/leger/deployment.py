@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Self
@@ -173,6 +173,16 @@ def is_defined_elsewhere(scope: Scope, name: str) -> bool:
     """Whether the definition is the vendor's, the fleet's or root's, and so not ours to write."""
     path = definitions(scope).get(name)
     return path is not None and path.parent != scope.deployments
+
+
+def own(scope: Scope, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names` that are not defined elsewhere: ours to write."""
+    places = definitions(scope)
+    return tuple(
+        name
+        for name in sorted(names)
+        if name not in places or places[name].parent == scope.deployments
+    )
 
 
 def is_roots(scope: Scope, name: str) -> bool:

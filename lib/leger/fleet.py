@@ -119,6 +119,11 @@ def refresh(scope: Scope, *, accept_rewind: Accept = False) -> None:
     """
     settings = config.load(scope)
     if settings.fleet is None:
+        if is_lost(scope):
+            raise ConfigError(
+                f"{scope.config} is gone: what the fleet has here stays as it was",
+                hint="write it again; without fleet: in it, this host leaves its fleet",
+            )
         _forget(scope, "")
         return
     with disk.lock(scope.state / f"{FLEET}.lock"):
@@ -158,6 +163,11 @@ def _tags(before: Mapping[str, object]) -> list[str]:
         return list(found)
     known = before.get("tailnet")
     return [str(tag) for tag in known] if isinstance(known, list) else []
+
+
+def is_lost(scope: Scope) -> bool:
+    """Whether the host had a fleet and nothing says any more that it has, or has not."""
+    return scope.fleet.exists() and not scope.config.exists()
 
 
 def is_current(scope: Scope, fleet: Deployment) -> bool:

@@ -12,7 +12,7 @@ import json
 import os
 import pwd
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -69,7 +69,8 @@ class Generation:
     """One manifest: who switched to what and why; `bad` is the reason it was given up.
 
     `created` is Unix time in seconds; `definitions` holds each deployment's YAML as it was used,
-    `images` the id that each image had which its units name.
+    `own` names those that the host's own folder defines (no vendor, no fleet), `images` the id
+    that each image had which its units name.
     """
 
     number: int
@@ -82,6 +83,7 @@ class Generation:
     digest: str = ""
     bad: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
+    own: Sequence[str] = ()
 
     @property
     def point(self) -> Point:
@@ -170,8 +172,17 @@ def caller() -> str:
 
 def new(scope: Scope, compiled: Compiled, definitions: Mapping[str, str], why: str) -> Generation:
     """The next generation of `scope`, not yet saved."""
+    from leger import deployment  # yaml, which `leger status` does not need
+
     return Generation(
-        next_number(scope), scope.name, compiled, definitions, time.time(), caller(), why
+        next_number(scope),
+        scope.name,
+        compiled,
+        definitions,
+        time.time(),
+        caller(),
+        why,
+        own=deployment.own(scope, compiled.deployments),
     )
 
 
@@ -272,6 +283,7 @@ def _raw(generation: Generation) -> dict[str, object]:
     return {
         "format": FORMAT,
         **{key: getattr(generation, key) for key in _KEYS},
+        "own": list(generation.own),
         "deployments": {
             name: builtjson.dump(built) | {"definition": generation.definitions.get(name, "")}
             for name, built in generation.compiled.deployments.items()
@@ -296,6 +308,7 @@ def _parse(raw: Any, decoded: plan.Plan) -> Generation:
     return Generation(
         compiled=compiled,
         definitions={name: item["definition"] for name, item in deployments.items()},
+        own=tuple(raw.get("own", ())),
         **{key: raw[key] for key in _KEYS if key in raw},
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from leger import changes, comparing, emitted, generation, health, judge, switch
+from leger.deployment import definitions
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
 from leger.model import Compiled
@@ -51,9 +52,10 @@ def _end_backup(host: Host) -> list[str]:
 
 
 def _mend(host: Host) -> list[str]:
+    done = [] if host.scope.deployments.is_dir() else _restore_definitions(host.scope)
     if host.scope.switch.exists():
-        return [switch.recover(host)]
-    done = _restore_units(host.scope)
+        return [*done, switch.recover(host)]
+    done += _restore_units(host.scope)
     _forget_unborn(host.scope)
     current = generation.load_current(host.scope)
     if current is not None and emitted.point(host.scope) != current.point:
@@ -91,7 +93,24 @@ def _restore_units(scope: Scope) -> list[str]:
         Current(emitted, confirmed=False).write(scope)
         return [f"{scope.current} was behind: generation {emitted.generation} is in place"]
     generation.commit(scope, current.point)
-    return [f"{scope.units} was not that of generation {current.point.generation}: restored"]
+    return [
+        f"{scope.units} was not that of generation {current.point.generation}: restored",
+        *_restore_definitions(scope),
+    ]
+
+
+def _restore_definitions(scope: Scope) -> list[str]:
+    """Put back the host's own definitions that went with /etc: without them it would all go."""
+    try:
+        current = generation.load_current(scope)
+    except LegerError:
+        return []
+    places = definitions(scope)
+    texts = current.definitions if current else {}
+    own = current.own if current else ()
+    lost = {name: texts[name] for name in own if name not in places and texts.get(name)}
+    switch.write_definitions(scope, lost)
+    return [f"{scope.deployments}/{name}.yaml was gone: restored" for name in lost]
 
 
 def _forget_unborn(scope: Scope) -> None:

@@ -215,7 +215,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     badcommits.remember(scope, map(_bad, todo.refused))
     adoption.take(scope, todo.adopt)
     adoption.give_back(scope, todo.restore)
-    _write_definitions(scope, todo.definitions)
+    write_definitions(scope, todo.definitions)
     imageids.give_back(todo.tags)
     manager.reload()
     compiled = generation.load(scope, todo.target.generation).compiled
@@ -340,7 +340,8 @@ def _previous(scope: Scope, names: Iterable[str]) -> dict[str, str | None]:
     }
 
 
-def _write_definitions(scope: Scope, definitions: Mapping[str, str | None]) -> None:
+def write_definitions(scope: Scope, definitions: Mapping[str, str | None]) -> None:
+    """Write the host's own definitions by name; None removes one."""
     for name, text in definitions.items():
         path = scope.deployments / f"{name}.yaml"
         if text is not None:

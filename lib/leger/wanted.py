@@ -68,4 +68,6 @@ def deployments(scope: Scope, *, fetch: bool = False, accept_rewind: Accept = Fa
 def _is_complete(scope: Scope, settings: Config) -> bool:
     if settings.fleet is not None:
         return fleet.is_current(scope, settings.fleet)
+    if fleet.is_lost(scope):
+        return False
     return any(folder.is_dir() for folder in owned_folders(scope))

@@ -4,80 +4,25 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from leger import adoption, changes, deployed, fitting, generation, git, planning, prepare, rollback
+from leger import adoption, changes, deployed, fitting, generation, planning, prepare, rollback
 from leger import compile as compiling
 from leger import quadlet as quadlets
 from leger.deployed import Deployed
-from leger.deployment import Deployment, Target
-from leger.generation import Current
+from leger.deployment import Target
 from leger.model import Built
-from leger.planning import Plan, Wish
-from leger.scope import Scope
+from leger.planning import Wish
 from leger.switch import Host
-from leger.systemctl import Systemctl
 from machine import quadlet_binary
-from repositories import Repository, shown
-
-Files = Mapping[str, str | bytes | None]
-WEB = "[Container]\nImage=localhost/a:1\n"
-BAD = "[Container]\nNoSuchKey=1\n"
-
-SYSTEMCTL = """#!/bin/sh
-while [ $# -gt 0 ] && [ "$1" != -- ]; do test "$1" = show && show=1; shift; done
-test -n "$show" && shift && for unit; do
-  printf 'LoadState=not-found\\nActiveState=inactive\\nSubState=dead\\n\\n'
-done
-exit 0
-"""
-
-
-@pytest.fixture
-def host(scope: Scope, quadlet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """A host on which nothing runs: its systemctl knows no unit."""
-    program = tmp_path / "bin/systemctl"
-    program.parent.mkdir()
-    program.write_text(SYSTEMCTL)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    monkeypatch.setenv("LEGERD_SOCKET", "/nowhere/legerd.sock")
-    monkeypatch.setattr(quadlets, "INSTALLED", (quadlet,))
-    return Host(scope, Systemctl(user=False), print)
-
+from planned import deploy, save
+from repositories import shown
 
 Commit = Callable[..., Target]
-
-
-@pytest.fixture
-def committed(scope: Scope, tmp_path: Path) -> Commit:
-    """A commit in the repository of a deployment, fetched."""
-    repositories: dict[str, Repository] = {}
-
-    def make(name: str, files: Files, **settings: object) -> Target:
-        if name not in repositories:
-            repositories[name] = Repository(tmp_path / "sources" / name)
-        repositories[name].commit(files)
-        deployment = Deployment(name, str(repositories[name].path), **settings)  # type: ignore[arg-type]
-        return Target(deployment, git.fetch(scope, deployment))
-
-    return make
-
-
-def deploy(host: Host, *targets: Target, adopt: bool = False) -> Plan:
-    """Make the plan what is deployed, without starting anything."""
-    plan = planning.make(host, Wish(targets, adopt=adopt))
-    plan.insist()
-    save(host, plan)
-    return plan
-
-
-def save(host: Host, plan: Plan) -> None:
-    made = generation.new(host.scope, plan.new, plan.definitions, "test").save(host.scope)
-    generation.commit(host.scope, made.point)
-    Current(made.point, confirmed=True).write(host.scope)
+WEB = "[Container]\nImage=localhost/a:1\n"
+BAD = "[Container]\nNoSuchKey=1\n"
 
 
 def test_a_fault_in_one_names_it_and_does_not_hold_back_the_others(

@@ -77,9 +77,10 @@ def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 def test_units_json_that_was_reset_with_etc_comes_back(app: Machine) -> None:
     """Trap 29: /etc is rolled back or transient; `current` decides."""
-    app.sh("rm -f /etc/leger/units.json /etc/leger/units.json.prev; sync")
+    app.sh("rm -r /etc/leger/units.json* /etc/leger/deployments.d; sync")
     app.cut()
     boot(app)
+    assert app.run("leger", "sync").stdout == "nothing new\n"
     app.run("systemctl", "is-active", "alpha.service", "beta.service")
     assert status(app)["problems"] == []
 
