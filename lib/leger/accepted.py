@@ -38,21 +38,29 @@ class Accepted:
     """The references of one remote by the name that a deployment gives; the mirror's `shape`.
 
     `held` is what a name still means to a deployment for which no rewind was accepted, by
-    "DEPLOYMENT NAME".
+    "DEPLOYMENT NAME". `trees` is the branch or tag that a browser's address was taken to begin
+    with, by "DEPLOYMENT BRANCH/PATH": it stays, whatever is pushed later.
     """
 
     references: Mapping[str, Reference] = field(default_factory=dict)
     shape: str = ""
     held: Mapping[str, Reference] = field(default_factory=dict)
+    trees: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, deployment: str, name: str) -> Reference | None:
         """What `name` means to `deployment`; None if it was never accepted."""
         return self.held.get(key(deployment, name)) or self.references.get(name)
 
+    def branch(self, deployment: str, tree: str) -> str:
+        """With what branch or tag the `tree` of a deployment's address begins; "" is not known."""
+        return self.trees.get(key(deployment, tree), "")
+
     def without(self, deployment: str) -> Accepted:
-        """The same, with nothing held for `deployment`."""
-        held = {one: had for one, had in self.held.items() if not one.startswith(f"{deployment} ")}
-        return replace(self, held=held)
+        """The same, with nothing that is known for `deployment` alone."""
+        begin = f"{deployment} "
+        held = {one: had for one, had in self.held.items() if not one.startswith(begin)}
+        trees = {one: name for one, name in self.trees.items() if not one.startswith(begin)}
+        return replace(self, held=held, trees=trees)
 
     @classmethod
     def load(cls, path: Path) -> Accepted:
@@ -60,7 +68,8 @@ class Accepted:
         try:
             raw = json.loads(path.read_bytes())
             references, held = _read(raw["references"]), _read(raw.get("held", {}))
-            return cls(references, str(raw["shape"]), held)
+            trees = {str(one): str(name) for one, name in raw.get("trees", {}).items()}
+            return cls(references, str(raw["shape"]), held, trees)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
@@ -75,7 +84,7 @@ def accepts(accept_rewind: Accept, name: str) -> bool:
 
 
 def key(deployment: str, name: str) -> str:
-    """Under what is held for a deployment what `name` was; no deployment has a space in its own."""
+    """Under what is known for a deployment alone: none has a space in its own name."""
     return f"{deployment} {name}"
 
 

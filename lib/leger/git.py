@@ -80,7 +80,7 @@ def fetch(
 def known(scope: Scope, deployment: Deployment) -> str:
     """The commit that the deployment's ref named when it was fetched last; "" if it never was."""
     accepted = Accepted.load(Mirror.of(scope, deployment).record)
-    found = (accepted.of(deployment.name, name) for name in Asked.by(deployment).names)
+    found = (accepted.of(deployment.name, name) for name in Asked.by(deployment, accepted).names)
     return next((reference.commit for reference in found if reference), "")
 
 
@@ -106,9 +106,9 @@ def folder(scope: Scope, deployment: Deployment) -> str:
     tree = deployment.address.tree
     if not tree:
         return deployment.path
-    known = Accepted.load(Mirror.of(scope, deployment).record).references
+    known = Accepted.load(Mirror.of(scope, deployment).record)
     for branch, tail in splits(tree):
-        if branch in known:
+        if branch == known.branch(deployment.name, tree):
             return "/".join(part for part in (tail, deployment.path) if part)
     raise FetchError(f"{deployment.name}: {deployment.source}: never fetched")
 

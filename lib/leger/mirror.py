@@ -98,11 +98,16 @@ class Asked:
     names: tuple[str, ...]
 
     @classmethod
-    def by(cls, deployment: Deployment) -> Asked:
-        """The names that the deployment follows: its ref's, or those that its address may mean."""
+    def by(cls, deployment: Deployment, known: Accepted) -> Asked:
+        """The names that the deployment follows: its ref's, or those that its address may mean.
+
+        An address means what it was taken for first, whatever is pushed later.
+        """
         if deployment.ref:
             return cls((deployment.ref,))
-        return cls(branches(deployment.address.tree) or ("HEAD",))
+        tree = deployment.address.tree
+        name = known.branch(deployment.name, tree)
+        return cls((name,) if name else branches(tree) or ("HEAD",))
 
     @property
     def commit(self) -> str:
@@ -124,7 +129,7 @@ class Fetch:
 
     def turn(self, deployment: Deployment, accept_rewind: Accept) -> tuple[bool, bool]:
         """What sorts deployments so that a rewind is refused before it is accepted for others."""
-        names = Asked.by(deployment).names
+        names = Asked.by(deployment, self.known).names
         is_held = any(key(deployment.name, name) in self.known.held for name in names)
         return accepts(accept_rewind, deployment.name), is_held
 
@@ -140,18 +145,20 @@ class Fetch:
         """
         if self.listed is None:
             self.ask([deployment])
-        if deployment.ref:
+        name, found = self._found(Asked.by(deployment, self.known), deployment)
+        commit = self._accepted(deployment, name, found, accept_rewind=accept_rewind)
+        if not deployment.ref:
+            self._understand(deployment, name)
+        elif not self._is_understood(deployment):
             self._name_folder(deployment)
-        name, found = self._found(Asked.by(deployment), deployment)
-        return self._accepted(deployment, name, found, accept_rewind=accept_rewind)
+        return commit
 
     def _questions(self, deployment: Deployment) -> Iterator[str]:
-        asked = Asked.by(deployment)
+        asked = Asked.by(deployment, self.known)
         if not asked.commit:
             yield from asked.names
-        tree = branches(deployment.address.tree)
-        if deployment.ref and not any(name in self.known.references for name in tree):
-            yield from tree
+        if deployment.ref and not self._is_understood(deployment):
+            yield from branches(deployment.address.tree)
 
     def _list(self, names: list[str]) -> dict[str, str]:
         patterns = [reference for name in names for reference in _candidates(name)]
@@ -165,7 +172,8 @@ class Fetch:
             return asked.commit, Reference(asked.commit, asked.commit, "")
         listed = self.listed or {}
         for name in asked.names:
-            for reference in _candidates(name):
+            before = self.known.of(deployment.name, name)
+            for reference in (*([before.reference] if before else []), *_candidates(name)):
                 if reference in listed:
                     return name, Reference(reference, listed[reference], "")
         first = asked.names[0]
@@ -174,10 +182,20 @@ class Fetch:
 
     def _name_folder(self, deployment: Deployment) -> None:
         """Note which branch a /tree/BRANCH/PATH address means, though another ref is deployed."""
-        tree = branches(deployment.address.tree)
-        if tree and not any(name in self.known.references for name in tree):
-            with contextlib.suppress(FetchError):
-                self._accepted(deployment, *self._found(Asked(tree), deployment))
+        asked = Asked(branches(deployment.address.tree))
+        with contextlib.suppress(FetchError):
+            self._understand(deployment, self._found(asked, deployment)[0])
+
+    def _is_understood(self, deployment: Deployment) -> bool:
+        tree = deployment.address.tree
+        return not tree or bool(self.known.branch(deployment.name, tree))
+
+    def _understand(self, deployment: Deployment, name: str) -> None:
+        """Keep in mind that the deployment's address begins with the branch or tag `name`."""
+        if not self._is_understood(deployment):
+            own = key(deployment.name, deployment.address.tree)
+            self.known = replace(self.known, trees={**self.known.trees, own: name})
+            self.known.save(self.mirror.record)
 
     def _accepted(
         self, deployment: Deployment, name: str, found: Reference, *, accept_rewind: bool = False
@@ -186,7 +204,7 @@ class Fetch:
         if before and before.id == found.id and own not in self.known.held and self._has(name):
             return before.commit
         found = replace(found, commit=self._mended(name, found))
-        if before and before.commit != found.commit and not accept_rewind:
+        if before and not accept_rewind:
             self._refused[own] = before
             self._check(deployment, name, before, found)
             del self._refused[own]
@@ -204,7 +222,9 @@ class Fetch:
         refused = {one: had for one, had in self._refused.items() if one.endswith(f" {name}")}
         held = {one: had for one, had in {**self.known.held, **refused}.items() if one != own}
         references = {**self.known.references, name: found}
-        self.known = Accepted(references, shape(self.mirror.path), held)
+        self.known = replace(
+            self.known, references=references, shape=shape(self.mirror.path), held=held
+        )
         self.known.save(self.mirror.record)
 
     def _mended(self, name: str, found: Reference) -> str:
@@ -243,15 +263,20 @@ class Fetch:
     def _check(
         self, deployment: Deployment, name: str, before: Reference, found: Reference
     ) -> None:
-        """Refuse what does not stand on what was accepted before."""
-        moved = before.is_tag and found.is_tag
-        if not moved and self.mirror.is_ancestor(before.commit, found.commit):
+        """Refuse what does not stand on what was accepted before, or is no tag or branch now."""
+        is_same = before.is_tag == found.is_tag
+        if is_same and before.commit == found.commit:
             return
-        what = "the default branch" if name == "HEAD" else f"{'tag' if moved else 'branch'} {name}"
-        how = "moved"
-        if not moved:
+        how = "moved" if before.is_tag else "is a tag now"
+        if not is_same and before.is_tag:
+            how = "is a branch now"
+        elif is_same and not before.is_tag:
+            if self.mirror.is_ancestor(before.commit, found.commit):
+                return
             back = self.mirror.is_ancestor(found.commit, before.commit)
             how = "was rewound" if back else "was rewritten"
+        kind = "tag" if before.is_tag else "branch"
+        what = "the default branch" if name == "HEAD" else f"{kind} {name}"
         raise RewoundError(
             f"{deployment.name}: {what} of {shown(self.mirror.remote)} {how}:"
             f" from {before.commit} to {found.commit}",
