@@ -107,6 +107,11 @@ REFUSED: dict[str, Case] = {
     "a torn .leger.yaml": Case({".leger.yaml": "secrets: [\n"}),
     "a .leger.yaml that is the host's": Case({".leger.yaml": "source: /srv/other\n"}),
     "a .leger.yaml that wants a value": Case({".leger.yaml": "values: {port: {type: int}}\n"}),
+    "a template that yields half a character": Case({"web.env": None,
+                                                     "web.env.j2": '{{ "\\ud800" }}'}),
+    "a value that is half a character": Case({".leger.yaml": 'values: {a: "\\uD800"}\n'}),
+    "a character that no computer has": Case({".leger.yaml": 'description: "\\UFFFFFFFF"\n'}),
+    "a character beyond the last": Case({".leger.yaml": 'description: "\\U00110000"\n'}),
     "a bomb of aliases": Case({".leger.yaml": _BOMB}),
     "a .leger.yaml of lists in lists": Case({".leger.yaml": "[" * 5000}),
     "a secret of others": Case(_web("Secret=token", "[X-Leger]", "Secret=token=prod/other")),
@@ -118,6 +123,9 @@ REFUSED: dict[str, Case] = {
     "an environment file that nobody has": Case({"web.env": None}),
     "a kube without its file": Case({"pod.kube": "[Kube]\nYaml=./nothing.yaml\n"}),
     "a kube that is no YAML": Case({"pod.kube": "[Kube]\nYaml=./pod.yaml\n", "pod.yaml": "a: [\n"}),
+    "a kube with a character beyond the last": Case({"pod.kube": "[Kube]\nYaml=./pod.yaml\n",
+                                                     "pod.yaml": 'a: "\\UFFFFFFFF"\n'}),
+    "an environment file called half a character": Case(_web("EnvironmentFile=./\\ud800.env")),
     "content that changes its owner": Case(_web("Volume=./page:/page:U")),
     "nothing left": Case({"web.container": None, "inner.network": None}),
 }  # fmt: skip
@@ -126,6 +134,8 @@ ON_A_HOST: dict[str, Case] = {
     "a unit of the system": Case({"systemd-journald.container": container()}),
     "an alias of the system": Case(_web("[Install]", "Alias=systemd-journald.service")),
     "a secret that legerd does not have": Case(_web("Secret=token")),
+    "a secret called half a character": Case(_web("Secret=\\ud800")),
+    "a secret of half a character": Case(_web("Secret=s", "[X-Leger]", "Secret=s=web/\\ud800")),
 }  # fmt: skip
 
 GIVEN_UP: dict[str, Case] = {
@@ -181,6 +191,10 @@ SOURCES: dict[str, Case] = {
     "a submodule": Case(
         script="git update-index --add --cacheinfo 160000,$(git rev-parse HEAD),page/sub;"
         " git commit -q -m sub", mend="git reset -q --hard; git rm -q --cached page/sub"),
+    "a link with a zero byte": Case(
+        script="id=$(printf 'a\\0b' | git hash-object -w --stdin);"
+        " git update-index --add --cacheinfo 120000,$id,page/link; git commit -q -m link",
+        mend="git reset -q --hard; git rm -q --cached page/link; rm -f page/link"),
     "a large file in LFS": Case({"page/large":
         "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 9\n"}),
 }  # fmt: skip

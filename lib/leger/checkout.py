@@ -98,8 +98,10 @@ def name_fault(path: str) -> str:
 def links(name: str, files: Mapping[str, File]) -> Iterator[Fault]:
     """The links that leave the tree, by their own path or by other links on it, or never end."""
     known = targets(files)
-    for path in known:
-        if resolve(path, known) is None:
+    for path, target in known.items():
+        if not target or "\0" in target or files[path].size >= _MAX_TARGET:
+            yield Fault(name, "this link's target is empty, too long or no path", path)
+        elif resolve(path, known) is None:
             yield Fault(name, "this link leaves the tree or never ends", path)
 
 

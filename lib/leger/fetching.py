@@ -9,7 +9,7 @@ from leger import config, credentials, disk
 from leger.accepted import Accept, accepts
 from leger.config import Limits
 from leger.deployment import Deployment
-from leger.errors import LegerError
+from leger.errors import LegerError, contained
 from leger.gitprogram import Remote
 from leger.mirror import Fetch, Mirror
 from leger.scope import Scope
@@ -59,7 +59,11 @@ def _fetch(
     """Fetch deployments that share a remote and the right to it."""
     found: dict[str, Fetched] = {}
     try:
-        with disk.lock(mirror.lock), credentials.opened(group[0]) as settings:
+        with (
+            contained(group[0].name),
+            disk.lock(mirror.lock),
+            credentials.opened(group[0]) as settings,
+        ):
             fetch = Fetch(mirror, Remote(mirror.remote, limits, settings=settings))
             fetch.ask(group)
             for deployment in sorted(group, key=lambda one: fetch.turn(one, accept_rewind)):
@@ -73,6 +77,7 @@ def _fetch(
 
 def _one(fetch: Fetch, deployment: Deployment, *, accept_rewind: bool) -> Fetched:
     try:
-        return fetch.commit(deployment, accept_rewind=accept_rewind)
+        with contained(deployment.name):
+            return fetch.commit(deployment, accept_rewind=accept_rewind)
     except LegerError as error:
         return error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from leger import adoption, keeping, quadlet
 from leger.deployed import Deployed
-from leger.errors import LegerError
+from leger.errors import BugError, LegerError, bugs, contained
 from leger.faults import FaultsError
 from leger.model import Compiled, Fault
 from leger.prepare import Prepared
@@ -86,9 +86,13 @@ class Fitting:
     def _all_fit(self) -> Compiled:
         while True:
             try:
-                new = self._compile(self.fresh)
+                with contained("compile"):
+                    new = self._compile(self.fresh)
             except quadlet.QuadletError as error:
                 self._refuse_endless(error)
+                continue
+            except BugError as error:
+                self._refuse_breaking(error)
                 continue
             faults = [*new.faults, *self._missing_secrets(new, self.fresh)]
             named = {fault.deployment for fault in faults}
@@ -112,6 +116,14 @@ class Fitting:
             raise error
         self.refused |= endless
         self.fresh = {name: item for name, item in self.fresh.items() if name not in endless}
+
+    def _refuse_breaking(self, error: BugError) -> None:
+        """Refuse those that cannot be compiled alone for a bug; raises `error` if all can be."""
+        breaking = bugs(self.fresh, lambda name: self._compile({name: self.fresh[name]}))
+        if not breaking:
+            raise error
+        self.refused |= breaking
+        self.fresh = {name: item for name, item in self.fresh.items() if name not in breaking}
 
     def _readmit(self) -> bool:
         """Take back those set aside that only another one was in the way of, if there are any."""

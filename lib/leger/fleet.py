@@ -25,7 +25,7 @@ from leger import config, disk, yamlfile
 from leger.accepted import Accept
 from leger.config import Config, Limits
 from leger.deployment import FLEET, Deployment, chosen_hosts, dump, read
-from leger.errors import ConfigError, LegerError
+from leger.errors import ConfigError, LegerError, contained
 from leger.scope import Scope
 from leger.source import shown
 from leger.yamlfile import Node, Plain
@@ -84,7 +84,8 @@ def share(
     for path in sorted(path for path in files if path.startswith("deployments.d/")):
         name = path.removeprefix("deployments.d/").removesuffix(".yaml")
         try:
-            found = _read(files[path], f"{place}{path}", name, member, scope)
+            with contained(name):
+                found = _read(files[path], f"{place}{path}", name, member, scope)
         except LegerError as error:
             failed[name] = error
         else:

@@ -18,7 +18,7 @@ from leger import author as authors
 from leger.changes import Changes
 from leger.deployed import Deployed
 from leger.deployment import Deployment, definitions, dump, load
-from leger.errors import LegerError
+from leger.errors import LegerError, contained
 from leger.faults import FaultsError
 from leger.fitting import Fitting
 from leger.generation import Generation
@@ -152,9 +152,10 @@ class _Planner:
             for target in self.wish.targets:
                 name = target.deployment.name
                 try:
-                    fresh[name] = prepare.prepare(
-                        self.host.scope, target.deployment, target.commit, mend=True
-                    )
+                    with contained(name):
+                        fresh[name] = prepare.prepare(
+                            self.host.scope, target.deployment, target.commit, mend=True
+                        )
                 except LegerError as error:
                     refused[name] = error
         return fresh

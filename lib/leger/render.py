@@ -103,8 +103,9 @@ def _render_all(name: str, sources: Mapping[str, str], context: Mapping[str, Pla
     for path in sources:
         try:
             texts[path] = environment.get_template(path).render(dict(context))
+            texts[path].encode()  # half of a surrogate pair is no text
         except jinja2.TemplateSyntaxError as error:
-            message = f"not a valid template: {error.message}"
+            message = f"not a valid template: {_encodable(error.message or '')}"
             faults.append(Fault(name, message, error.name or path, error.lineno))
         except Exception as error:  # noqa: BLE001
             # A template can raise whatever its expressions raise.
@@ -114,9 +115,13 @@ def _render_all(name: str, sources: Mapping[str, str], context: Mapping[str, Pla
 
 
 def _said(error: Exception) -> str:
-    text = str(error).partition("\n")[0]
+    text = _encodable(str(error).partition("\n")[0])
     known = type(error).__name__ in ("UndefinedError", "SecurityError", "TemplateRuntimeError")
     return text if known else f"{type(error).__name__}: {text}"
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _place(error: Exception, path: str, sources: Mapping[str, str]) -> tuple[str, int]:

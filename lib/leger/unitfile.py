@@ -143,7 +143,8 @@ def _escape(value: str, position: int) -> tuple[str, int]:
     if match:
         digits = next(group for group in match.groups() if group)
         number = int(digits, 8 if match[4] else 16)
-        return (chr(number) if number < 0x110000 else "�"), match.end()
+        is_letter = number < 0x110000 and not 0xD800 <= number < 0xE000
+        return (chr(number) if is_letter else "�"), match.end()
     letter = value[position]
     return _ESCAPES.get(letter, f"\\{letter}"), position + 1
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from leger import config, fleet
 from leger.accepted import Accept
 from leger.config import Config
-from leger.deployment import Deployment, definitions, load, owned_folders
-from leger.errors import LegerError
+from leger.deployment import FLEET, Deployment, definitions, load, owned_folders
+from leger.errors import LegerError, contained
 from leger.scope import Scope
 
 
@@ -50,7 +50,8 @@ def deployments(scope: Scope, *, fetch: bool = False, accept_rewind: Accept = Fa
     wrong: LegerError | None = None
     if fetch:
         try:
-            fleet.refresh(scope, accept_rewind=accept_rewind)
+            with contained(FLEET):
+                fleet.refresh(scope, accept_rewind=accept_rewind)
         except LegerError as error:
             wrong = error
     found: dict[str, Deployment] = {}
@@ -58,7 +59,8 @@ def deployments(scope: Scope, *, fetch: bool = False, accept_rewind: Accept = Fa
     paths = definitions(scope)
     for name, path in sorted(paths.items()):
         try:
-            found[name] = load(scope, path)
+            with contained(name):
+                found[name] = load(scope, path)
         except LegerError as error:
             failed[name] = error
     origins = {name: str(path) for name, path in paths.items()}

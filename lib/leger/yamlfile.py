@@ -19,6 +19,7 @@ from leger.errors import ConfigError
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
@@ -144,17 +145,33 @@ def parse_all(data: bytes, source: str) -> tuple[Node, ...]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{source}:{line}: not UTF-8 text") from error
+    loader = _loader(text, source)
     try:
-        return tuple(_Reader(source).node(node) for node in yaml.compose_all(text, Loader=_Loader))
+        return tuple(_Reader(source).node(node) for node in _composed(loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise ConfigError(f"{source}:{line}: not valid YAML: {error.problem}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: nested too deeply") from error
+    except (ValueError, OverflowError) as error:  # "\UFFFFFFFF", a %YAML of 5000 digits
+        raise ConfigError(
+            f"{source}:{loader.line + 1}: not valid YAML: an escape or number is too large"
+        ) from error
+
+
+def _loader(text: str, source: str) -> _Loader:
+    try:
+        return _Loader(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{source}:{line}: not valid YAML: {error.reason}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{source}: nested too deeply") from error
+
+
+def _composed(loader: _Loader) -> Iterator[yaml.Node]:
+    """The documents, one after another, as yaml.compose_all gives them."""
+    while loader.check_node() and (node := loader.get_node()):
+        yield node
 
 
 def dump(value: Plain) -> bytes:
@@ -201,7 +218,7 @@ class _Reader:
             items = [self._sized(item) for item in node.value]
             value = tuple(item for item, _ in items)
             return Node(value, self.source, line), 1 + sum(size for _, size in items)
-        return Node(self._scalar(node), self.source, line, str(node.value)), 1
+        return Node(self._scalar(node), self.source, line, self._text(node)), 1
 
     def _mapping(self, node: yaml.MappingNode, line: int) -> tuple[Node, int]:
         members: dict[str, Node] = {}
@@ -209,7 +226,7 @@ class _Reader:
         for key, value in _pairs(node):
             if not isinstance(key, yaml.ScalarNode):
                 raise self._error(key, "a key must be a plain text")
-            name = str(key.value)
+            name = self._text(key)
             if name in members:
                 raise self._error(key, f"duplicate key {name!r}")
             member, count = self._sized(value)
@@ -218,7 +235,7 @@ class _Reader:
         return Node(members, self.source, line), size
 
     def _scalar(self, node: yaml.Node) -> bool | int | float | str | None:
-        text = str(node.value)
+        text = self._text(node)
         kind = str(node.tag).rpartition(":")[2]
         if kind == "null":
             return None
@@ -227,7 +244,13 @@ class _Reader:
         try:
             return int(text) if kind == "int" else float(text) if kind == "float" else text
         except ValueError as error:
-            raise self._error(node, f"{text!r} is not a number") from error
+            raise self._error(node, f"{text[:60]!r} is not a number") from error
+
+    def _text(self, node: yaml.Node) -> str:
+        text = str(node.value)
+        if not text.isascii() and _SURROGATE.search(text):
+            raise self._error(node, "half of a surrogate pair (\\uD800 to \\uDFFF) is no character")
+        return text
 
     def _error(self, node: yaml.Node, message: str) -> ConfigError:
         return ConfigError(f"{self.source}:{node.start_mark.line + 1}: {message}")

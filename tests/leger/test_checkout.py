@@ -106,11 +106,14 @@ def test_a_link_that_leaves_the_tree_is_refused_by_its_name(scope, repository, f
     assert f"web: {path}: this link leaves the tree or never ends" in refused(scope, repository)
 
 
-def test_a_link_whose_target_is_no_path_is_refused(scope, repository):
-    repository.commit({"target": "a/" * 3000})
+@pytest.mark.parametrize("target", ["", "a\0b", "a/" * 2048, "a/" * 3000])
+def test_a_link_whose_target_is_no_path_is_refused(scope, repository, target):
+    repository.commit({"target": target})
     blob = repository.git("rev-parse", "HEAD:target")
     publish(repository, raw_tree(repository, (b"120000", b"l", blob)))
-    assert refused(scope, repository) == ["web: l: this link leaves the tree or never ends"]
+    assert refused(scope, repository) == [
+        "web: l: this link's target is empty, too long or no path"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,25 @@ def test_a_fleet_that_cannot_be_read_leaves_what_there_is(
     assert outlook.look(scope).failed["fleet"] is not None
 
 
+@pytest.mark.parametrize("text", ["\\UFFFFFFFF", "\\U00110000", "\\uD800"])
+def test_what_is_no_character_holds_back_what_it_stands_in(
+    scope: Scope, repository: Repository, configure: Configure, text: str
+) -> None:
+    bad = f'source: /r\nvalues: {{a: "{text}"}}\n'
+    repository.commit({**FILES, "deployments.d/bad.yaml": bad})
+    configure()
+    found = wanted.deployments(scope, fetch=True)
+    assert found.deployments.keys() == {"all", "web"}
+    assert "deployments.d/bad.yaml:2: " in str(found.failed["bad"])
+    assert wanted.deployments(scope, fetch=True).fleet is None
+    repository.commit(
+        {"values/all.yaml": f'a: "{text}"\n', "deployments.d/new.yaml": "source: /r\n"}
+    )
+    found = wanted.deployments(scope, fetch=True)
+    assert "values/all.yaml:1: " in str(found.fleet)
+    assert found.deployments.keys() == {"all", "web"}
+
+
 def test_a_bad_definition_of_the_fleet_is_named_with_its_line_and_holds_back_no_other(
     scope: Scope, repository: Repository, configure: Configure
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,18 @@ def test_a_fault_in_one_names_it_and_does_not_hold_back_the_others(
     assert plan.new.deployments["b"] == first.new.deployments["b"]
     assert plan.definitions == first.definitions
     assert all("b: b.container" in line for line in shown(plan.faults()))
+
+
+@pytest.mark.parametrize("settings", [{"exclude": (7,)}, {"replaces": None}])
+def test_a_bug_that_one_brings_out_is_told_with_its_place_and_holds_back_no_other(
+    host: Host, committed: Commit, settings: dict[str, object]
+) -> None:
+    """Settings that no definition can have stand for content that Leger does not foresee."""
+    good, bad = (committed(n, {f"{n}.container": WEB}) for n in "ab")
+    strange = replace(bad, deployment=replace(bad.deployment, **settings))  # type: ignore[arg-type]
+    plan = planning.make(host, Wish((good, strange)))
+    assert list(plan.new.deployments) == ["a"]
+    assert re.match(r"b: a bug of Leger's, in \w+\.py:[0-9]+: \w+Error: ", str(plan.refused["b"]))
 
 
 def test_a_port_that_another_has_had_holds_back_only_who_wants_it_now(

@@ -50,11 +50,15 @@ def test_other_files_of_the_tree_can_be_included():
         ({"a.j2": "{{ 1 / 0 }}"}, "web: a.j2:1: cannot be rendered: ZeroDivisionError"),
         ({"a.j2": "x", "a": "y"}, "web: a.j2: both a.j2 and a are there"),
         ({"a.j2": "{{ [].append(1) }}"}, "web: a.j2:1: cannot be rendered: "),
+        ({"a.j2": r"{{ '\ud800' }}"}, "web: a.j2: cannot be rendered: UnicodeEncodeError"),
+        ({"a.j2": r"{% include '\ud800' %}"}, r"web: a.j2:1: cannot be rendered: TemplateNotF"),
         ({"a.j2": "{{ 'x' * 10**10 }}"}, "web: a.j2:1: cannot be rendered: MemoryError"),
     ],
 )
 def test_what_fails_is_named(files, expected):
-    assert fault(files)[0].startswith(expected)
+    found = fault(files)[0]
+    assert found.startswith(expected)
+    assert found.encode()
 
 
 def test_what_is_no_text_is_named():

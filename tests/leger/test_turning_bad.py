@@ -1,13 +1,17 @@
-"""A repository that turns bad is refused with its name, on this host, without a machine."""
+"""A repository that turns bad is refused with its name and alone, without a machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+from leger import planning
+from leger.deployment import Target
 from leger.faults import FaultsError
 from leger.model import Compiled, Fault
-from turning import REFUSED, good
+from leger.planning import Wish
+from leger.switch import Host
+from turning import REFUSED, container, good
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -21,6 +25,17 @@ def test_a_bad_commit_is_refused_by_name_and_the_next_good_one_is_not(
     assert all(fault.message for fault in found)
     unneeded = dict.fromkeys(REFUSED[case].files)
     assert faults({**unneeded, **good(3)}, prepared, compiled) == ()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_commit_holds_back_nobody_else(
+    case: str, host: Host, committed: Callable[..., Target]
+) -> None:
+    bad = committed("web", {**good(1), **REFUSED[case].files})
+    other = committed("other", {"other.container": container()})
+    plan = planning.make(host, Wish((bad, other)))
+    assert list(plan.refused) == ["web"]
+    assert list(plan.new.deployments) == ["other"]
 
 
 def faults(

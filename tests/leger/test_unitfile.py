@@ -70,6 +70,7 @@ def test_a_changed_setting_leaves_the_other_lines_where_they_are():
         ('""', [""]),
         ("", []),
         (r"\101 \u00e9", ["A", "é"]),
+        (r"\ud800 \udfff \U00110000", ["\ufffd", "\ufffd", "\ufffd"]),
     ],
 )
 def test_values_are_split_as_systemd_does(value, expected):

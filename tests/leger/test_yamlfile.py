@@ -27,6 +27,21 @@ def test_broken_text_names_its_line(text, line):
     assert fails(text).startswith(f"f.yaml:{line}: not valid YAML")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('a: 1\nb: "\\UFFFFFFFF"\n', "f.yaml:2: not valid YAML: an escape or number is too large"),
+        ('a: 1\nb: "\\U00110000"\n', "f.yaml:2: not valid YAML: an escape or number is too large"),
+        (f"%YAML 1.{'1' * 5000}\n---\na", "f.yaml:1: not valid YAML: an escape or number is too"),
+        ('a: 1\nb: "\\uD800"\n', r"f.yaml:2: half of a surrogate pair (\uD800 to \uDFFF) is no ch"),
+        ('a: 1\n"\\uDC00": 1\n', r"f.yaml:2: half of a surrogate pair (\uD800 to \uDFFF) is no ch"),
+        (f"a: !!int '{'9' * 5000}'", f"f.yaml:1: '{'9' * 60}' is not a number"),
+    ],
+)
+def test_what_is_no_character_or_number_names_its_line(text, message):
+    assert fails(text).startswith(message)
+
+
 def test_what_is_not_utf8_names_its_line():
     with pytest.raises(ConfigError, match=r"f.yaml:2: not UTF-8 text"):
         yamlfile.parse(b"a: 1\nb: \xff\n", "f.yaml")

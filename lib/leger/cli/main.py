@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from leger import __version__
 from leger.cli import arguments, output
-from leger.errors import CancelledError, LegerError
+from leger.errors import CancelledError, LegerError, of_the_disk
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,20 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        output.error(_of_the_disk(error))
+        output.error(of_the_disk(error))
         return 1
 
 
 def program() -> NoReturn:
     """Run `leger` as a whole process, and end it without taking apart what it built first."""
     os._exit(main())
-
-
-def _of_the_disk(error: OSError) -> LegerError:
-    """What the file system refused, for an administrator: full, read-only, not permitted."""
-    return LegerError(
-        f"{error.filename}: {error.strerror}", hint="check free space, permissions and mounts"
-    )
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
