@@ -9,7 +9,7 @@ from leger import applying, generation, planning, podman
 from leger.applying import Outcome
 from leger.backup import what
 from leger.changes import Changes
-from leger.deployment import Deployment, Target
+from leger.deployment import NAME, Deployment, Target
 from leger.errors import LegerError
 from leger.planning import Wish
 from leger.switch import Host
@@ -69,7 +69,7 @@ def remove(host: Host, name: str, *, volumes: bool = False) -> Outcome:
     old = generation.load_current(host.scope)
     path = host.scope.deployments / f"{name}.yaml"
     if old is None or name not in old.compiled.deployments:
-        if not path.exists():
+        if NAME.fullmatch(name) is None or not path.exists():
             raise LegerError(f"there is no deployment {name}", hint="leger deploy list")
         path.unlink()
         return Outcome(old.number if old else 0, {}, Changes())

@@ -13,6 +13,7 @@ from leger.errors import ConfigError
 _SCP = re.compile(r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+):(?P<path>[^:].*)")
 _BARE = re.compile(r"(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::[0-9]+)?(?:/[^/]+){2,}/?")
 _HINT = "use https://, ssh://, git@host:path or the path of a repository on this host"
+_BY_FILE = "give a token by a file (auth: {token: FILE}); an address is shown and stored"
 #: What browsers show of a folder, a file, a commit or a tag; one line for a kind of host.
 _BROWSED = (
     r"(?P<repository>.+?)/-/(?:tree|commits?|tags)/(?P<tree>.+)",
@@ -50,7 +51,9 @@ class Address:
             return cls._url(f"https://{text}")
         match = _SCP.fullmatch(text)
         if match is None or text.startswith("-") or match["host"].startswith("-"):
-            raise ConfigError(f"{text}: not an address of a repository", hint=_HINT)
+            raise ConfigError(f"{_masked(text)}: not an address of a repository", hint=_HINT)
+        if match["user"] is None and "@" in match["path"]:
+            raise ConfigError(f"{_masked(text)}: no user or password in an address", hint=_BY_FILE)
         return cls(text)
 
     @classmethod
@@ -87,14 +90,19 @@ def _split(text: str) -> SplitResult:
     if parts.password is not None or (scheme == "https" and parts.username is not None):
         raise ConfigError(
             f"{shown(text)}: no user or password in an address",
-            hint="give a token by a file (auth: {token: FILE}); an address is shown and stored",
+            hint=_BY_FILE,
         )
     return parts
 
 
 def shown(text: str) -> str:
-    """`text` without a password or token, for messages."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+    """`text` without a password or token in its addresses, for messages."""
+    return re.sub(r"(://[^\s'\"?#]*)[?#][^\s'\"]*", r"\1", re.sub(r"(?<=://)[^/\s]*@", "", text))
+
+
+def _masked(text: str) -> str:
+    """`text` without what stands between : and @, which may be USER:TOKEN@HOST/PATH."""
+    return re.sub(r".*:.*@", "...@", text)
 
 
 def _path(text: str) -> str:

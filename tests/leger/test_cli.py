@@ -55,6 +55,27 @@ def test_a_wrong_command_line_is_exit_2_and_says_so(argv: tuple[str, ...]) -> No
     assert done.stdout == b""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "deploy install {} /r", "deploy update {}", "deploy remove {}", "plan {}", "apply {}",
+        "staged diff {}", "staged apply {}", "staged discard {}", "rollback --deployment {}",
+        "sync --accept-rewind {}", "backup create {}", "backup list {}", "backup info {}",
+        "backup restore {}", "backup prune {}", "service status {}", "service logs {}",
+        "service stop {}", "secrets refresh --deployment {}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["../config", "a/b", "Web", ".."])
+def test_what_can_be_no_deployments_name_is_an_error_of_usage(
+    words: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = words.format(name).split()
+    with pytest.raises(SystemExit) as caught:
+        arguments.parser("1", argv).parse_args(argv)
+    assert caught.value.code == 2
+    assert f"{name!r} is not a deployment's name" in capsys.readouterr().err
+
+
 def test_help_names_every_command() -> None:
     text = leger("--help").stdout.decode()
     assert all(word in text for word in ("deploy", "secrets", "status", "validate"))

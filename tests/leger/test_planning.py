@@ -10,11 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from leger import adoption, changes, deployed, fitting, generation, planning, prepare, rollback
+from leger import (
+    adoption,
+    changes,
+    deployed,
+    deploying,
+    fitting,
+    generation,
+    planning,
+    prepare,
+    rollback,
+)
 from leger import compile as compiling
 from leger import quadlet as quadlets
 from leger.deployed import Deployed
 from leger.deployment import Target
+from leger.errors import LegerError
 from leger.model import Built
 from leger.planning import Wish
 from leger.switch import Host
@@ -125,6 +136,14 @@ def test_a_tree_that_was_changed_by_hand_is_named_and_can_be_put_right(
     assert made.tree == tree
     assert planning.make(host, Wish()).altered == {}
     assert (tree.path / "x").stat().st_ino == kept, "what is mounted stays mounted"
+
+
+def test_a_name_that_leads_elsewhere_removes_nothing(host: Host) -> None:
+    host.scope.deployments.mkdir(parents=True)
+    host.scope.config.write_text("host: {name: x}\n")
+    with pytest.raises(LegerError, match=r"there is no deployment \.\./config"):
+        deploying.remove(host, "../config")
+    assert host.scope.config.exists()
 
 
 def lose(host: Host, built: Built) -> None:

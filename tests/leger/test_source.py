@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from leger.errors import ConfigError
-from leger.source import Address
+from leger.source import Address, shown
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,9 @@ def test_an_address_is_understood(text, remote, tree):
         ("https://[host/r", "not an address"),
         ("https://host:port/r", "not an address"),
         ("https://@host/r", "no user or password"),
+        ("user:token@host/o/r", "no user or password"),
+        ("oauth2:token@host:o/r", "no user or password"),
+        ("https:/user:token@host/o/r", "no user or password"),
         ("o/r", "not an address"),
         ("~no-such-user-here/r", "nobody here has that home"),
         ("r", "not an address"),
@@ -90,12 +93,27 @@ def test_other_addresses_are_refused(text, message):
 
 @pytest.mark.parametrize(
     "text",
-    ["https://user:canary@host/r", "https://user:canary/canary@host:x/r", "http://u:a@canary@h/r"],
+    [
+        "https://user:canary@host/r",
+        "https://user:canary/canary@host:x/r",
+        "http://u:a@canary@h/r",
+        "https://host/r?private_token=canary",
+        "http://host/r#access_token=canary",
+        "user:canary@host/o/r",
+        "oauth2:canary@host:o/r",
+        "user:can/canary@host:o/r",
+        "user::canary@host",
+    ],
 )
 def test_a_password_is_not_shown(text):
     with pytest.raises(ConfigError) as caught:
         Address.parse(text)
     assert "canary" not in str(caught.value)
+
+
+def test_what_a_program_says_is_shown_without_what_its_addresses_hold():
+    said = "redirect from 'https://a:canary@h/r?t=canary#canary' (why? #7)"
+    assert shown(said) == "redirect from 'https://h/r' (why? #7)"
 
 
 def test_a_home_folder_is_found(monkeypatch):

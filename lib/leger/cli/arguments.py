@@ -12,6 +12,7 @@ from leger.cli.table import NAME as _NAME
 from leger.cli.table import YES as _YES
 from leger.cli.table import Command
 from leger.cli.table import argument as _argument
+from leger.cli.table import deployment as _deployment
 
 _SECRET = _argument("name", metavar="NAME", help="the secret's name in legerd")
 _VALUE = _argument("value", metavar="-|@FILE", help="- for standard input, or @ and a file")
@@ -45,8 +46,8 @@ _WHOSE = (
     ),
 )
 
-_NAMES = _argument("name", metavar="NAME", nargs="*", help="deployments (default: all)")
-_STAGED = _argument("name", metavar="NAME", nargs="*", help="staged deployments")
+_NAMES = _deployment("name", nargs="*", help="deployments (default: all)")
+_STAGED = _deployment("name", nargs="*", help="staged deployments")
 _ALL = _argument("--all", action="store_true", help="all of them")
 _RETRY = _argument("--retry", action="store_true", help="try commits again that were given up")
 _STRICT = _argument(
@@ -106,7 +107,7 @@ COMMANDS = (
         "bring deployments to the newest commit",
         "deploy",
         (
-            _argument("name", metavar="NAME", nargs="?", help="the deployment's name"),
+            _deployment("name", nargs="?", help="the deployment's name"),
             _argument("--all", action="store_true", help="all deployments"),
             _ADOPT,
             _STAGE,
@@ -135,12 +136,11 @@ COMMANDS = (
         "sync",
         (
             _RETRY,
-            _argument(
+            _deployment(
                 "--accept-rewind",
                 action="append",
                 nargs="*",
                 default=[],
-                metavar="NAME",
                 help="follow branches that were rewritten, for these deployments (default: all)",
             ),
             _STRICT,
@@ -190,7 +190,7 @@ COMMANDS = (
         "history",
         (
             _argument("number", metavar="N", nargs="?", type=int, help="default: the one before"),
-            _argument("--deployment", default="", metavar="NAME", help="this deployment alone"),
+            _deployment("--deployment", default="", help="this deployment alone"),
             _DRY,
             _JSON,
         ),

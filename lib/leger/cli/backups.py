@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from leger.cli.table import JSON, NAME, YES, Command, argument
+from leger.cli.table import JSON, NAME, YES, Command, argument, deployment
 
 
 def _count(text: str) -> int:
@@ -13,7 +13,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-_SOME = argument("name", metavar="NAME", nargs="?", help="one deployment's only")
+_SOME = deployment("name", nargs="?", help="one deployment's only")
 _BACKUP = argument("id", metavar="ID", nargs="?", default="", help="default: the newest")
 
 COMMANDS = (
@@ -22,7 +22,7 @@ COMMANDS = (
         "save the data and volumes of a deployment",
         "backup",
         (
-            argument("name", metavar="NAME", nargs="?", help="the deployment's name"),
+            deployment("name", nargs="?", help="the deployment's name"),
             argument("--all", action="store_true", help="all deployments"),
             argument(
                 "--method",

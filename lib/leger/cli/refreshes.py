@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leger.cli.table import JSON, Command, argument
+from leger.cli.table import JSON, Command, argument, deployment
 
 _DRY = argument("--dry-run", action="store_true", help="show, change nothing")
 
@@ -13,7 +13,7 @@ COMMANDS = (
         "refresh",
         (
             argument("name", metavar="NAME", nargs="?", help="the secret's name in legerd"),
-            argument("--deployment", default="", metavar="NAME", help="its units only"),
+            deployment("--deployment", default="", help="its units only"),
             _DRY,
             JSON,
         ),

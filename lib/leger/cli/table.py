@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,21 @@ def argument(*names: str, **options: Any) -> Argument:
     return Argument(names, options)
 
 
+def deployment(*names: str, **options: Any) -> Argument:
+    """An argument that names deployments: what can be no such name is an error of usage."""
+    return Argument(names, {"metavar": "NAME", "type": _name, **options})
+
+
+def _name(text: str) -> str:
+    from leger.deployment import NAME  # --help does without
+
+    if text and NAME.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a deployment's name: lower case letters, digits and dashes"
+        )
+    return text
+
+
 JSON = argument("--json", action="store_true", help="print JSON")
 YES = argument("--yes", "-y", action="store_true", help="do not ask")
-NAME = argument("name", metavar="NAME", help="the deployment's name")
+NAME = deployment("name", help="the deployment's name")
