@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leger import git
+from leger.author import FILE as AUTHOR
 from leger.config import Limits
 from leger.faults import FaultsError
 from leger.model import Fault
@@ -25,48 +26,74 @@ _AT_HAND = 32 << 20  # bytes of small files that are read once and kept until th
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
-def checkout(commit: git.Commit, folder: str, name: str, limits: Limits) -> dict[str, File]:
-    """The files of `folder` in `commit` for the deployment `name`; big ones are read when written.
+def checkout(
+    commit: git.Commit, entries: Iterable[git.Entry], name: str, limits: Limits
+) -> dict[str, File]:
+    """The files that are `entries` of `commit` for the deployment `name`.
 
-    Raises FaultsError that names everything that cannot be deployed.
+    Big ones are read when written. Raises FaultsError that names what cannot be deployed.
     """
     faults: list[Fault] = []
     files: dict[str, File] = {}
     total = 0
-    for entry in commit.entries(folder):
-        reason = "is there twice in its folder" if entry.path in files else _refusal(entry)
+    for entry in entries:
+        reason = "is there twice in its folder" if entry.path in files else refusal(entry)
         if reason:
-            faults.append(Fault(name, reason, entry.path.encode(errors="replace").decode()))
+            faults.append(Fault(name, reason, _shown(entry.path)))
             continue
         size = commit.size(entry)
         total += size
+        if total > limits.tree_bytes:
+            raise FaultsError([Fault(name, f"more than {limits.tree_bytes >> 20} MiB of files")])
         if size <= _SMALL and total <= _AT_HAND:
             files[entry.path] = File.of(commit.read(entry), _mode(entry))
         else:
-            files[entry.path] = File(_mode(entry), size, functools.partial(commit.read, entry))
-        _bounded(name, files, total, limits)
+            files[entry.path] = _later(commit, entry, size)
         if size > limits.file_bytes:
             faults.append(Fault(name, f"larger than {limits.file_bytes >> 20} MiB", entry.path))
     return _checked(name, files, faults)
 
 
-def from_folder(folder: Path, name: str) -> dict[str, File]:
-    """The files of a folder as if it were committed; .git is left out. Raises FaultsError."""
+def single(commit: git.Commit, entries: Iterable[git.Entry], path: str) -> dict[str, File]:
+    """The file `path` alone, which is read when it is asked for; nothing if it is refused."""
+    return {
+        entry.path: _later(commit, entry, commit.size(entry))
+        for entry in entries
+        if entry.path == path and not refusal(entry)
+    }
+
+
+def _later(commit: git.Commit, entry: git.Entry, size: int) -> File:
+    return File(_mode(entry), size, functools.partial(commit.read, entry))
+
+
+def from_folder(folder: Path, name: str, exclude: Sequence[str] = ()) -> dict[str, File]:
+    """The files of a folder as if it were committed; .git is left out, and what a pattern names.
+
+    Raises FaultsError.
+    """
     faults: list[Fault] = []
     files: dict[str, File] = {}
     for path in walk(folder):
         relative = str(path.relative_to(folder))
-        if relative.startswith(".git/") or relative == ".git":
+        if relative.startswith(".git/") or relative == ".git" or excluded(relative, exclude):
             continue
-        status = path.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            files[relative] = File.of(os.fsencode(path.readlink()), LINK)
+        if path.is_symlink():
+            files[relative] = on_disk(path)
         elif reason := name_fault(relative) or ("" if path.is_file() else "not a file"):
-            faults.append(Fault(name, reason, relative.encode(errors="replace").decode()))
+            faults.append(Fault(name, reason, _shown(relative)))
         else:
-            mode = PROGRAM if status.st_mode & 0o100 else PLAIN
-            files[relative] = File(mode, status.st_size, path.read_bytes)
+            files[relative] = on_disk(path)
     return _checked(name, files, faults)
+
+
+def on_disk(path: Path) -> File:
+    """A file or link that lies in a folder."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return File.of(os.fsencode(path.readlink()), LINK)
+    mode = PROGRAM if status.st_mode & 0o100 else PLAIN
+    return File(mode, status.st_size, path.read_bytes)
 
 
 def targets(files: Mapping[str, File]) -> dict[str, str]:
@@ -78,9 +105,19 @@ def targets(files: Mapping[str, File]) -> dict[str, str]:
     }
 
 
-def without(files: Mapping[str, File], patterns: Sequence[str]) -> dict[str, File]:
-    """`files` without those that a pattern (of a path, a folder or a last part) names."""
-    return {path: file for path, file in files.items() if not _excluded(path, patterns)}
+def excluded(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern (of a path, a folder or a last part) names `path`.
+
+    The author's file always stays: what it says holds for the deployment as long as it is there.
+    """
+    if not patterns or path == AUTHOR:
+        return False
+    candidates = (*_with_folders(path), path.rpartition("/")[2])
+    return any(
+        fnmatch.fnmatchcase(candidate, pattern.rstrip("/"))
+        for pattern in patterns
+        for candidate in candidates
+    )
 
 
 def name_fault(path: str) -> str:
@@ -145,7 +182,12 @@ def _lfs(name: str, files: Mapping[str, File]) -> Iterator[Fault]:
             yield Fault(name, "is kept by Git LFS, which is not supported", path)
 
 
-def _refusal(entry: git.Entry) -> str:
+def _shown(path: str) -> str:
+    return path.encode(errors="replace").decode()[:_MAX_PATH]
+
+
+def refusal(entry: git.Entry) -> str:
+    """Why an entry of a commit cannot be deployed; "" if it can."""
     if reason := name_fault(entry.path):
         return reason
     if entry.mode == git.SUBMODULE:
@@ -161,13 +203,6 @@ def _mode(entry: git.Entry) -> int:
     return PROGRAM if entry.mode & 0o100 else PLAIN
 
 
-def _bounded(name: str, files: Mapping[str, File], total: int, limits: Limits) -> None:
-    if len(files) > limits.files:
-        raise FaultsError([Fault(name, f"more than {limits.files} files")])
-    if total > limits.tree_bytes:
-        raise FaultsError([Fault(name, f"more than {limits.tree_bytes >> 20} MiB of files")])
-
-
 def _is_git(part: str) -> bool:
     return part.casefold().rstrip(" .") in (".git", "git~1")
 
@@ -178,15 +213,6 @@ def _twins(name: str, paths: Iterable[str]) -> Iterator[Fault]:
         twin = seen.setdefault(unicodedata.normalize("NFKC", path).casefold(), path)
         if twin != path:
             yield Fault(name, f"differs from {twin} only by case or by how a letter is coded", path)
-
-
-def _excluded(path: str, patterns: Sequence[str]) -> bool:
-    candidates = (*_with_folders(path), path.rpartition("/")[2])
-    return any(
-        fnmatch.fnmatchcase(candidate, pattern.rstrip("/"))
-        for pattern in patterns
-        for candidate in candidates
-    )
 
 
 def _with_folders(path: str) -> list[str]:

@@ -188,14 +188,12 @@ def _of_commit(source: git.Commit, folder: str, limits: Limits) -> dict[str, byt
     from leger import git
 
     files: dict[str, bytes] = {}
-    for entry in source.entries(folder):
+    for entry in source.entries(folder, limits.files):
         if not _FILES.fullmatch(entry.path):
             continue
         if entry.mode == git.LINK or source.size(entry) > yamlfile.MAX_BYTES:
             raise ConfigError(f"fleet: {entry.path}: must be a file, of at most 1 MiB")
         files[entry.path] = source.read(entry)
-        if len(files) > limits.files:
-            raise ConfigError(f"fleet: more than {limits.files} files")
     return files
 
 

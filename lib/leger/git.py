@@ -18,7 +18,7 @@ from leger import config, fetching
 from leger.accepted import Accept, Accepted
 from leger.config import Limits
 from leger.deployment import Deployment
-from leger.errors import LegerError
+from leger.errors import InvalidQuadletsError, LegerError
 from leger.gitprogram import FetchError, environment
 from leger.mirror import Asked, Mirror, RewoundError, splits
 from leger.scope import Scope
@@ -35,6 +35,8 @@ LINK = 0o120000
 FOLDER = 0o040000
 _AGAIN = "leger sync fetches it"
 SUBMODULE = 0o160000
+_MAX_MESSAGE = 4 << 20
+_LONGEST = 300  # bytes of an entry of a tree: its mode, a name of 255 bytes, its id
 _ENTRY = re.compile(rb"([0-7]{1,7}) ([^\0]+)\0(.{20})", re.DOTALL)
 
 
@@ -124,6 +126,8 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
         with self._told():
             self._repository = _repository(mirror.path)
             self._commit = self._repository.commit(commit)
+            if self._bytes(self._commit.binsha) > _MAX_MESSAGE:
+                raise LegerError(f"commit {self._name}: what it says is too long")
             self._tree: bytes = self._commit.tree.binsha
 
     def __exit__(self, *_error: object) -> None:
@@ -149,15 +153,20 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
             int(commit.committed_date),
         )
 
-    def entries(self, folder: str) -> Iterator[Entry]:
+    def entries(self, folder: str, most: int) -> Iterator[Entry]:
         """Everything below `folder` that is no folder, folder by folder; paths are relative to it.
 
-        Raises LegerError when the commit has no such folder, or the time is up.
+        Raises LegerError when the commit has no such folder, or the time is up, and
+        InvalidQuadletsError after `most` files and folders.
         """
-        waiting = [("", self._folder(folder))]
+        waiting = [("", self._folder(folder, most))]
+        count = 0
         while waiting:
             prefix, tree = waiting.pop()
-            for id_, mode, name in self._children(tree):
+            for id_, mode, name in self._children(tree, most):
+                count += 1
+                if count > most:
+                    raise self._too_many(most)
                 path = f"{prefix}{name}"
                 if mode == FOLDER:
                     waiting.append((f"{path}/", id_))
@@ -167,32 +176,47 @@ class Commit(contextlib.AbstractContextManager["Commit"]):
     def size(self, entry: Entry) -> int:
         """The bytes that the file has; nothing is unpacked."""
         with self._told():
-            return int(self._repository.odb.info(entry.id).size)
+            return self._bytes(entry.id)
 
     def read(self, entry: Entry) -> bytes:
         """The content of a file, the target of a link."""
         return self._content(entry.id)
 
-    def _folder(self, path: str) -> bytes:
+    def _folder(self, path: str, most: int) -> bytes:
         tree = self._tree
         for part in path.split("/") if path else []:
-            found = [
-                id_ for id_, mode, name in self._children(tree) if (mode, name) == (FOLDER, part)
-            ]
+            children = self._children(tree, most)
+            found = next(
+                (id_ for id_, mode, name in children if (mode, name) == (FOLDER, part)), b""
+            )
             if not found:
                 raise LegerError(f"commit {self._commit.hexsha[:12]} has no folder {path!r}")
-            tree = found[0]
+            tree = found
         return tree
 
-    def _children(self, tree: bytes) -> list[tuple[bytes, int, str]]:
+    def _children(self, tree: bytes, most: int) -> Iterator[tuple[bytes, int, str]]:
+        """What a tree object holds; one that is larger than `most` entries can be is not read."""
+        with self._told():
+            if self._bytes(tree) > most * _LONGEST:
+                raise self._too_many(most)
         data = self._content(tree)
-        matches = list(_ENTRY.finditer(data))
-        if sum(len(match[0]) for match in matches) != len(data):
+        end = 0
+        for match in _ENTRY.finditer(data):
+            if match.start() != end:
+                break
+            end = match.end()
+            yield match[3], int(match[1], 8), match[2].decode(errors="surrogateescape")
+        if end != len(data):
             raise LegerError(f"commit {self._commit.hexsha[:12]}: tree {tree.hex()} is malformed")
-        return [
-            (match[3], int(match[1], 8), match[2].decode(errors="surrogateescape"))
-            for match in matches
-        ]
+
+    def _bytes(self, id_: bytes) -> int:
+        return int(self._repository.odb.info(id_).size)
+
+    def _too_many(self, most: int) -> LegerError:
+        return InvalidQuadletsError(
+            f"commit {self._name} has more than {most} files and folders",
+            hint="limits: {files: ...} in config.yaml allows more",
+        )
 
     def _content(self, id_: bytes) -> bytes:
         if time.monotonic() > self._deadline:

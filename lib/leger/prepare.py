@@ -86,8 +86,12 @@ def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = F
     if known := Remembered.load(scope, deployment.name, key):
         return _again(deployment, commit, known)
     with git.opened(mirror, commit) as source:
-        files = checkout.checkout(source, folder, deployment.name, settings.limits)
-        done = finish(scope, settings, deployment, commit, files, mend=mend)
+        entries = tuple(source.entries(folder, settings.limits.files))
+        author = read_author(deployment, checkout.single(source, entries, authors.FILE))
+        exclude = (*author.exclude, *deployment.exclude)
+        kept = [entry for entry in entries if not checkout.excluded(entry.path, exclude)]
+        files = checkout.checkout(source, kept, deployment.name, settings.limits)
+        done = finish(scope, settings, deployment, commit, files, author=author, mend=mend)
     origins = {path: (origin.file, origin.line) for path, origin in done.origins.items()}
     Remembered(key, done.tree, done.warnings, origins).save(scope, deployment.name)
     return done
@@ -106,13 +110,14 @@ def finish(
     commit: str,
     files: Mapping[str, File],
     *,
+    author: Author,
     mend: bool = False,
 ) -> Prepared:
-    """Render, expand and write `files`, which are as the repository has them.
+    """Render, expand and write `files`, which are as the repository has them and none is excluded.
 
+    `author` is what its `.leger.yaml` says.
     Raises FaultsError with every fault of the content.
     """
-    author = read_author(deployment, files)
     rendered = _rendered(settings, deployment, author, commit, files)
     done = _expanded(scope, deployment, author, rendered)
     written = tree.write(scope, deployment.name, done.files, mend=mend)
@@ -141,6 +146,8 @@ def read_author(deployment: Deployment, files: Mapping[str, File]) -> Author:
         return Author()
     if file.is_link:
         raise FaultsError([Fault(deployment.name, "must be a file, not a link", authors.FILE)])
+    if file.size > yamlfile.MAX_BYTES:
+        raise FaultsError([Fault(deployment.name, "larger than 1 MiB", authors.FILE)])
     try:
         return Author.parse(yamlfile.parse(file.read(), authors.FILE))
     except ConfigError as error:
@@ -154,8 +161,7 @@ def _rendered(
     commit: str,
     files: Mapping[str, File],
 ) -> dict[str, File]:
-    """The files that stay, with their templates rendered."""
-    kept = checkout.without(files, (*author.exclude, *deployment.exclude))
+    """The files with their templates rendered."""
     values, wrong = authors.values(deployment, author)
     if wrong:
         raise FaultsError(Fault(deployment.name, text) for text in wrong)
@@ -167,7 +173,7 @@ def _rendered(
         "deployment": {"name": deployment.name},
         "commit": commit,
     }
-    return render.render(deployment.name, kept, context)
+    return render.render(deployment.name, files, context)
 
 
 def _expanded(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from leger import author as authors
 from leger import checkout, disk, fetching, fleet, prepare, yamlfile
 from leger import compile as compiling
 from leger.config import Config
@@ -18,6 +19,7 @@ from leger.fleet import Member
 from leger.model import Fault
 from leger.prepare import Prepared
 from leger.scope import Scope
+from leger.tree import File
 from leger.trust import NOBODY
 from leger.yamlfile import Plain
 
@@ -37,15 +39,21 @@ def validate_folder(
     with tempfile.TemporaryDirectory(prefix="leger-validate-") as temporary:
         scope = Scope.system(Path(temporary))
         try:
-            files = checkout.from_folder(folder, name)
+            author = prepare.read_author(deployment, _authors_file(folder))
+            files = checkout.from_folder(folder, name, author.exclude)
             settings = Config(host_name="localhost")
-            prepared = prepare.finish(scope, settings, deployment, _COMMIT, files)
+            prepared = prepare.finish(scope, settings, deployment, _COMMIT, files, author=author)
         except FaultsError as error:
             return _unnamed(error.faults), []
         found = {name: prepared}
         inside = compiling.read(found)
         done = compiling.Compiler(found, inside).compiled(quadlet)
     return _unnamed(done.faults), _unnamed(done.warnings)
+
+
+def _authors_file(folder: Path) -> dict[str, File]:
+    path = folder / authors.FILE
+    return {authors.FILE: checkout.on_disk(path)} if path.is_file() or path.is_symlink() else {}
 
 
 @dataclass(frozen=True)

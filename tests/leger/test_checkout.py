@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from leger import checkout, git
+from leger import checkout, git, prepare
 from leger.config import Limits
 from leger.deployment import Deployment
-from leger.errors import LegerError
+from leger.errors import InvalidQuadletsError, LegerError
 from leger.faults import FaultsError
 
 
@@ -17,7 +17,8 @@ def read(scope, repository, folder="", limits=Limits()):  # noqa: B008
     item = Deployment("web", str(repository.path))
     commit = git.fetch(scope, item)
     with git.Commit(git.Mirror.of(scope, item), commit) as source:
-        files = checkout.checkout(source, folder, "web", limits)
+        entries = source.entries(folder, limits.files)
+        files = checkout.checkout(source, entries, "web", limits)
         return {path: (file.mode, file.read()) for path, file in files.items()}
 
 
@@ -180,7 +181,8 @@ def test_sizes_are_bounded_before_anything_is_unpacked(scope, repository):
     repository.commit({"big": b"\0" * (3 << 20), "b": "1", "c": "2"})
     assert refused(scope, repository, file_bytes=1 << 20) == ["web: big: larger than 1 MiB"]
     assert refused(scope, repository, tree_bytes=2 << 20) == ["web: more than 2 MiB of files"]
-    assert refused(scope, repository, files=2) == ["web: more than 2 files"]
+    with pytest.raises(InvalidQuadletsError, match="has more than 2 files and folders"):
+        read(scope, repository, limits=Limits(files=2))
 
 
 def test_folders_in_folders_a_thousandfold_end(scope, repository):
@@ -199,7 +201,8 @@ def test_folders_in_folders_a_thousandfold_end(scope, repository):
         child = f"40000 tree {tree}"
     commit = repository.git("commit-tree", child.split(" ")[2], "-m", "bomb")
     repository.git("update-ref", "refs/heads/main", commit)
-    assert refused(scope, repository, files=1000) == ["web: more than 1000 files"]
+    with pytest.raises(InvalidQuadletsError, match="has more than 1000 files and folders"):
+        read(scope, repository, limits=Limits(files=1000))
 
 
 parts = st.sampled_from(["a", "b", "c", "..", "."])
@@ -228,9 +231,35 @@ def test_links_are_resolved_as_the_kernel_does(tmp_path_factory, links, path):
 @given(st.dictionaries(st.text("ab/.*?[", min_size=1, max_size=5), st.none(), max_size=5),
        st.lists(st.text("ab/*", min_size=1, max_size=4), max_size=3))  # fmt: skip
 def test_excluding_removes_only(paths, patterns):
-    assert checkout.without(paths, patterns).keys() <= paths.keys()
+    kept = [path for path in paths if not checkout.excluded(path, patterns)]
+    assert patterns or kept == list(paths)
 
 
 def test_patterns_exclude_files_folders_and_last_parts():
-    paths = dict.fromkeys(["a/b.md", "docs/x/y", "web.container", "docs2/z"])
-    assert list(checkout.without(paths, ["*.md", "docs/"])) == ["web.container", "docs2/z"]
+    paths = ["a/b.md", "docs/x/y", "web.container", "docs2/z", ".leger.yaml"]
+    kept = [path for path in paths if not checkout.excluded(path, ["*.md", "docs/", ".*"])]
+    assert kept == ["web.container", "docs2/z", ".leger.yaml"]
+
+
+@pytest.mark.parametrize("who", ["author", "host"])
+def test_what_is_excluded_may_be_anything(scope, repository, who):
+    """A submodule, a pointer of LFS, a large file, two names that are alike, a link away."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+    commit = repository.commit(
+        {
+            "web.container": "[Container]\nImage=x\n",
+            ".leger.yaml": "exclude: [docs, '*.iso', '.*']\n" if who == "author" else "",
+            "docs/logo.png": pointer,
+            "docs/Logo.png": "x",
+            "docs/away": "-> /etc/passwd",
+            "big.iso": b"\0" * (3 << 20),
+        }
+    )
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{commit},docs/theme")
+    repository.git("commit", "-qm", "theme")
+    scope.etc.mkdir(parents=True)
+    scope.config.write_text("limits: {file-size: 1M, tree-size: 2M}\n")
+    exclude = ("docs", "*.iso", ".*") if who == "host" else ()
+    item = Deployment("web", str(repository.path), exclude=exclude)
+    made = prepare.prepare(scope, item, git.fetch(scope, item))
+    assert list(made.tree.files) == [".leger.yaml", "web.container"]

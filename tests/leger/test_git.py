@@ -134,7 +134,7 @@ def test_a_remote_that_is_gone_leaves_the_mirror_as_it_was(scope, repository):
     with pytest.raises(FetchError):
         git.fetch(scope, web(repository))
     with git.Commit(Mirror.of(scope, web(repository)), commit) as source:
-        assert [entry.path for entry in source.entries("")] == ["a"]
+        assert [entry.path for entry in source.entries("", 9)] == ["a"]
         assert source.summary().subject == "change"
 
 
@@ -171,7 +171,7 @@ def test_the_hosts_git_settings_do_not_count(scope, repository, tmp_path, monkey
     monkeypatch.setenv("GIT_ALTERNATE_OBJECT_DIRECTORIES", "/nowhere")
     assert git.fetch(scope, web(repository)) == commit
     with git.Commit(Mirror.of(scope, web(repository)), commit) as source:
-        assert [entry.path for entry in source.entries("")] == ["a"]
+        assert [entry.path for entry in source.entries("", 9)] == ["a"]
     assert not (tmp_path / "ran").exists()
 
 
@@ -331,7 +331,7 @@ def test_many_packs_become_one_and_nothing_is_lost(scope, repository, monkeypatc
     assert len(list(mirror.path.glob("objects/pack/*.pack"))) <= 3
     for commit in (first, last):
         with git.Commit(mirror, commit) as source:
-            assert [entry.path for entry in source.entries("")] == ["a"]
+            assert [entry.path for entry in source.entries("", 9)] == ["a"]
 
 
 @pytest.mark.parametrize("form", ["commit", "tag"])
@@ -376,4 +376,4 @@ def test_a_mirror_that_a_power_cut_damaged_mends_itself(scope, repository, damag
     commit = repository.commit({"a": "2"}) if news else commit
     assert git.fetch(scope, web(repository)) == commit
     with git.Commit(Mirror.of(scope, web(repository)), commit) as source:
-        assert [entry.path for entry in source.entries("")] == ["a"]
+        assert [entry.path for entry in source.entries("", 9)] == ["a"]

@@ -43,7 +43,7 @@ def test_a_commit_that_many_deployments_have_is_opened_once(scope, tmp_path, mon
 
     def read(mirror, commit):
         with git.opened(mirror, commit) as source:
-            return [source.read(entry) for entry in source.entries("")]
+            return [source.read(entry) for entry in source.entries("", 9)]
 
     with git.kept_open():
         for _ in range(2):

@@ -60,7 +60,10 @@ def units(scope, folder, quadlet):
     item = Deployment("everything", str(folder), values={"title": "x"})
     try:
         files = checkout.from_folder(folder, item.name)
-        prepared = prepare.finish(scope, Config("host"), item, "0" * 40, files)
+        author = prepare.read_author(item, files)
+        files = checkout.from_folder(folder, item.name, author.exclude)
+        config = Config("host")
+        prepared = prepare.finish(scope, config, item, "0" * 40, files, author=author)
     except FaultsError as error:
         return error.faults
     compiled = compiling.compile_scope(scope, {item.name: prepared}, quadlet=quadlet)

@@ -45,6 +45,16 @@ def test_a_repositorys_own_git_folder_is_left_out(tmp_path, quadlet):
     assert validate.validate_folder(tmp_path, quadlet) == ([], [])
 
 
+def test_what_the_author_excludes_may_be_anything(tmp_path, quadlet):
+    place(tmp_path / "a.container", IMAGE)
+    place(tmp_path / "docs/theme/.git", "gitdir: ../../.git/modules/theme\n")
+    assert shown(validate.validate_folder(tmp_path, quadlet)[0]) == [
+        "docs/theme/.git: this name leaves the tree or is Git's own"
+    ]
+    place(tmp_path / ".leger.yaml", "exclude: [docs, '.*']\n")
+    assert validate.validate_folder(tmp_path, quadlet) == ([], [])
+
+
 def fleet(tmp_path):
     web = Repository(tmp_path / "web")
     text = f"{IMAGE}PublishPort={{{{ port }}}}:80\nHostName={{{{ host.name }}}}\n"
