@@ -29,8 +29,9 @@ class Web:
     """A server of the repositories below `root`.
 
     Asks for `user` and `token` when there is a token; answers with a redirect to `elsewhere` when
-    that is given. `seen` are the Authorization headers that came, `leaks` the processes of this
-    host that showed the token in their arguments or environment while it was at work.
+    that is given; with `dumb` it only serves files. `seen` are the Authorization headers that came,
+    `leaks` the processes of this host that showed the token in their arguments or environment while
+    it was at work.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class Web:
     token: str = ""
     user: str = "x-access-token"
     elsewhere: str = ""
+    dumb: bool = False
     url: str = ""
     seen: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
@@ -110,7 +112,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 "GIT_CONFIG_VALUE_0": "*",
                 "REQUEST_METHOD": self.command,
                 "PATH_INFO": path,
-                "QUERY_STRING": query,
+                "QUERY_STRING": "" if self.web.dumb else query,
                 **variables,
             },
         )

@@ -6,8 +6,9 @@ See docs/adr/0007-git-within-limits.md; what a remote may cost, only this module
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from leger.source import shown
 PROTOCOLS = ("https", "ssh", "file")
 SSH = "ssh -oBatchMode=yes -oConnectTimeout=20"
 _MEMORY = 4 << 30
+_ANSWER = 16 << 20  # bytes of text: references, messages
+_SAID = 64 << 10
+_REASON = 300
 _KEPT = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 _AUTHORITIES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"}
@@ -58,17 +62,29 @@ class Remote:
     def __post_init__(self) -> None:
         object.__setattr__(self, "deadline", time.monotonic() + self.limits.fetch_seconds)
 
-    def run(self, arguments: Sequence[str], folder: Path | None) -> bytes:
+    def run(
+        self,
+        arguments: Sequence[str],
+        folder: Path | None,
+        watch: Callable[[], object] | None = None,
+    ) -> bytes:
         """What Git, which may talk to the remote, prints; `folder` is the repository it works in.
 
-        Raises FetchError when it fails, or at one of the limits; then its children are gone too.
+        `watch` is called once a second meanwhile. Raises FetchError when it fails, or at one of the
+        limits, and what `watch` raises; then its children are gone too.
         """
-        done = self._done(arguments, environment(folder, self.protocols, self.settings))
+        given = environment(folder, self.protocols, self.settings)
+        done = self._done(arguments, given, watch)
         if done.code != 0:
             raise _refused(shown(self.address), done)
         return done.stdout
 
-    def _done(self, arguments: Sequence[str], given: Mapping[str, str]) -> processes.Completed:
+    def _done(
+        self,
+        arguments: Sequence[str],
+        given: Mapping[str, str],
+        watch: Callable[[], object] | None,
+    ) -> processes.Completed:
         limits = [f"--fsize={self.limits.fetch_bytes}", f"--as={_MEMORY}", "--core=0"]
         try:
             return processes.run(
@@ -76,7 +92,13 @@ class Remote:
                 timeout=max(0.1, self.deadline - time.monotonic()),
                 environment=given,
                 folder=Path("/"),
+                most=_ANSWER,
+                watch=watch,
             )
+        except processes.TooMuchError as error:
+            raise FetchError(
+                f"{shown(self.address)}: answers with more than {_ANSWER >> 20} MiB of text"
+            ) from error
         except processes.TimedOutError as error:
             raise FetchError(
                 f"{shown(self.address)}: not fetched within {self.limits.fetch_seconds:g} s",
@@ -89,10 +111,21 @@ def local(
     folder: Path | None,
     seconds: float,
     variables: Mapping[str, str] | None = None,
+    *,
+    data: bytes = b"",
 ) -> processes.Completed:
-    """Git without a remote, at most `seconds`; `variables` are added to its environment."""
+    """Git without a remote, at most `seconds`; `variables` are added to its environment.
+
+    What it prints is bounded: with more than that it counts as failed.
+    """
     given = {**environment(folder), **(variables or {})}
-    return processes.run(["git", *arguments], timeout=seconds, environment=given, folder=Path("/"))
+    command = ["git", *arguments]
+    try:
+        return processes.run(
+            command, timeout=seconds, data=data, environment=given, folder=Path("/"), most=_ANSWER
+        )
+    except processes.TooMuchError as error:
+        return processes.Completed(-signal.SIGKILL, b"", str(error).encode())
 
 
 def environment(
@@ -131,11 +164,11 @@ def _kept() -> dict[str, str]:
 
 
 def _refused(where: str, done: processes.Completed) -> FetchError:
-    text = shown(done.stderr.decode(errors="replace"))
+    text = shown(done.stderr[:_SAID].decode(errors="replace"))
     lines = ["".join(c for c in line if c.isprintable()).strip() for line in text.splitlines()]
     told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:", "ssh:"))]
     reason = (told or [line for line in lines if line] or [f"git ended with {done.code}"])[0]
-    return FetchError(f"{where}: cannot be fetched: {reason}", hint=_hint(text))
+    return FetchError(f"{where}: cannot be fetched: {reason[:_REASON]}", hint=_hint(text))
 
 
 _HINTS = (

@@ -19,6 +19,7 @@ from leger import disk, gitprogram, processes
 from leger.accepted import Accept, Accepted, Reference, accepts, key, shape
 from leger.deployment import Deployment
 from leger.gitprogram import FetchError, Remote
+from leger.growth import Growth
 from leger.scope import Scope
 from leger.source import shown
 
@@ -284,10 +285,21 @@ class Fetch:
         )
 
     def _fetch(self, *refspecs: str) -> None:
+        """Bring all of `refspecs`, or leave the mirror as it is."""
+        growth = Growth(self.mirror.path)
+
+        def look() -> None:
+            if growth.size() >= self.remote.limits.fetch_bytes:
+                raise _too_large(self.remote)
+
+        command = [*_FETCH, "--", self.mirror.remote, *refspecs]
         try:
-            self.remote.run([*_FETCH, "--", self.mirror.remote, *refspecs], self.mirror.path)
+            self.remote.run(command, self.mirror.path, look)
+            look()
         except FetchError as error:
-            if self._tidy() >= self.remote.limits.fetch_bytes:
+            is_large = growth.size() >= self.remote.limits.fetch_bytes
+            growth.undo()
+            if is_large:
                 raise _too_large(self.remote) from error
             raise
 
@@ -315,18 +327,11 @@ class Fetch:
         if len(list((self.mirror.path / "objects/pack").glob("*.pack"))) > _PACKS:
             self.mirror.run(["repack", "-a", "-d", "-q", "--keep-unreachable"], 600)
 
-    def _tidy(self) -> int:
-        """Remove what a killed fetch leaves: locks for ever, and files that cost the limit anew.
-
-        Yields the size of the largest file: at the limit, it was the reason.
-        """
-        for lock in (*self.mirror.path.glob("*.lock"), *self.mirror.path.glob("refs/**/*.lock")):
-            lock.unlink()
-        sizes = [0]
-        for path in (self.mirror.path / "objects").glob("pack/tmp_*"):
-            sizes.append(path.stat().st_size)
+    def _tidy(self) -> None:
+        """Remove what a killed fetch leaves: locks for ever, and files that cost the limit anew."""
+        locks = (*self.mirror.path.glob("*.lock"), *self.mirror.path.glob("refs/**/*.lock"))
+        for path in (*locks, *self.mirror.path.glob("objects/pack/tmp_*")):
             path.unlink()
-        return max(sizes)
 
 
 def _too_large(remote: Remote) -> FetchError:

@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from leger.errors import LegerError
 
 _CHUNK = 1 << 18
 _SAID = 64 << 10
+_MOST = 64 << 20
+_MESSAGE = 300
+_LOOK = 1.0
+Sink = Callable[[bytes], object]
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,17 @@ class Completed:
 
     @property
     def message(self) -> str:
-        """The last line that the program wrote to stderr, for an error of ours."""
+        """The last line that the program wrote to stderr, for an error of ours; cut if long."""
         lines = self.stderr.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit status {self.code}"
+        return lines[-1][:_MESSAGE] if lines else f"exit status {self.code}"
 
 
 class TimedOutError(LegerError):
     """A program did not end within its time limit and was killed with its children."""
+
+
+class TooMuchError(LegerError):
+    """A program wrote more than it may and was killed with its children."""
 
 
 def run(
@@ -45,33 +54,25 @@ def run(
     data: bytes = b"",
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    most: int = _MOST,
+    watch: Callable[[], object] | None = None,
 ) -> Completed:
     """Run `command` to its end, at most `timeout` seconds; `data` (a secret, say) is its stdin.
 
-    The program gets a process group of its own, which is killed as a whole at the limit.
-    Raises TimedOutError, and LegerError when it cannot be started.
+    The program gets a process group of its own, which is killed as a whole at the limit, when it
+    writes more than `most` bytes, and when `watch`, which is called once a second, raises.
+    Raises TimedOutError, TooMuchError, and LegerError when it cannot be started.
     """
-    try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=None if environment is None else dict(environment),
-            cwd=folder,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise LegerError(f"{command[0]}: cannot be run: {error.strerror}") from error
-    try:
-        stdout, stderr = process.communicate(data, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise TimedOutError(f"{command[0]}: no end after {timeout:g} s, killed") from error
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    return Completed(process.returncode, stdout, stderr)
+    kept = _Kept(command[0], most)
+    end = time.monotonic() + timeout
+    with _started(command, subprocess.PIPE, environment, folder) as process:
+        try:
+            sinks = {process.stdout: kept.take("stdout"), process.stderr: kept.take("stderr")}
+            _pump(process, iter([data]), sinks, _until(end, watch))
+            code = process.wait(max(0.0, end - time.monotonic()))
+        except (_StillError, subprocess.TimeoutExpired) as error:
+            raise TimedOutError(f"{command[0]}: no end after {timeout:g} s, killed") from error
+    return Completed(code, kept.whole("stdout"), kept.whole("stderr"))
 
 
 def ahead(command: Sequence[str], *, timeout: float) -> Callable[[], Completed]:
@@ -112,23 +113,86 @@ def stream(
     import tempfile  # nothing that must be quick comes here
 
     with tempfile.TemporaryFile() as said, _started(command, said) as process:
-        _pump(process, iter(chunks), sink, stall)
         try:
+            _pump(process, iter(chunks), {process.stdout: sink}, _unless_still(stall))
             code = process.wait(stall)
-        except subprocess.TimeoutExpired as error:
-            raise _stalled(command[0], stall) from error
+        except (_StillError, subprocess.TimeoutExpired) as error:
+            what = f"nothing moved for {stall:g} s, killed"
+            raise TimedOutError(f"{command[0]}: {what}") from error
         said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID))
         return Completed(code, b"", said.read())
 
 
+class _Kept:
+    """What a program writes, as long as it is not more than `most` bytes."""
+
+    def __init__(self, program: str, most: int) -> None:
+        self.program, self.most, self.left = program, most, most
+        self.pieces: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+
+    def take(self, stream: str) -> Sink:
+        def sink(piece: bytes) -> None:
+            self.left -= len(piece)
+            if self.left < 0:
+                raise TooMuchError(f"{self.program}: wrote more than {self.most >> 20} MiB, killed")
+            self.pieces[stream].append(piece)
+
+        return sink
+
+    def whole(self, stream: str) -> bytes:
+        return b"".join(self.pieces[stream])
+
+
+class _StillError(Exception):
+    """The time is up."""
+
+
+def _until(end: float, watch: Callable[[], object] | None) -> Callable[[bool], float]:
+    """How long to wait for what comes next: until `end`, and never long without a look."""
+    looked = time.monotonic()
+
+    def wait(_moved: bool) -> float:
+        nonlocal looked
+        now = time.monotonic()
+        if now >= end:
+            raise _StillError
+        if watch is None:
+            return end - now
+        if now - looked >= _LOOK:
+            watch()
+            looked = now
+        return min(end - now, _LOOK)
+
+    return wait
+
+
+def _unless_still(stall: float) -> Callable[[bool], float]:
+    """How long to wait for what comes next: `stall` seconds each time."""
+
+    def wait(moved: bool) -> float:
+        if not moved:
+            raise _StillError
+        return stall
+
+    return wait
+
+
 @contextlib.contextmanager
-def _started(command: Sequence[str], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    command: Sequence[str],
+    said: IO[bytes] | int,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program with pipes; what has not ended within this context is killed with its group."""
     try:
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
+            env=None if environment is None else dict(environment),
+            cwd=folder,
             start_new_session=True,
         )
     except OSError as error:
@@ -136,9 +200,10 @@ def _started(command: Sequence[str], said: IO[bytes]) -> Iterator[subprocess.Pop
     try:
         yield process
     finally:
-        if process.poll() is None:
+        # Its number is its own until it is waited for, even if it has ended and only children run.
+        if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
-        for pipe in (process.stdin, process.stdout):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -148,34 +213,43 @@ def _started(command: Sequence[str], said: IO[bytes]) -> Iterator[subprocess.Pop
 def _pump(
     process: subprocess.Popen[bytes],
     chunks: Iterator[bytes],
-    sink: Callable[[bytes], object] | None,
-    stall: float,
+    sinks: Mapping[IO[bytes] | None, Sink | None],
+    wait: Callable[[bool], float],
 ) -> None:
-    """Feed and read until the program has closed its stdout and taken or refused all input."""
+    """Feed and read until all `sinks` are closed and the program has taken or refused all input.
+
+    `wait` says for how many seconds at a time, told whether anything moved; it may raise.
+    """
     assert process.stdin is not None
-    assert process.stdout is not None
     os.set_blocking(process.stdin.fileno(), False)
     rest = _next(chunks)
+    moved = True
     with selectors.DefaultSelector() as ready:
         ready.register(process.stdin, selectors.EVENT_WRITE)
-        ready.register(process.stdout, selectors.EVENT_READ)
+        for pipe, sink in sinks.items():
+            assert pipe is not None
+            ready.register(pipe, selectors.EVENT_READ, sink)
         while ready.get_map():
-            events = ready.select(stall)
-            if not events:
-                raise _stalled(str(process.args[0]), stall)  # type: ignore[index]
+            events = ready.select(wait(moved))
+            moved = bool(events)
             for key, _ in events:
-                if key.fileobj is process.stdout:
-                    piece = os.read(key.fd, _CHUNK)
-                    is_over = not piece
-                    if piece and sink is not None:
-                        sink(piece)
-                else:
+                if key.fileobj is process.stdin:
                     rest = _fed(key.fd, rest, chunks)
                     is_over = not rest
+                else:
+                    is_over = not _taken(key.fd, key.data)
                 if is_over:
                     ready.unregister(key.fileobj)
                     if key.fileobj is process.stdin:
                         process.stdin.close()
+
+
+def _taken(pipe: int, sink: Sink | None) -> bool:
+    """Read a piece and hand it on; whether there was one."""
+    piece = os.read(pipe, _CHUNK)
+    if piece and sink is not None:
+        sink(piece)
+    return bool(piece)
 
 
 def _fed(pipe: int, rest: memoryview, chunks: Iterator[bytes]) -> memoryview:
@@ -189,10 +263,6 @@ def _fed(pipe: int, rest: memoryview, chunks: Iterator[bytes]) -> memoryview:
 
 def _next(chunks: Iterator[bytes]) -> memoryview:
     return memoryview(next((chunk for chunk in chunks if chunk), b""))
-
-
-def _stalled(program: str, seconds: float) -> TimedOutError:
-    return TimedOutError(f"{program}: nothing moved for {seconds:g} s, killed")
 
 
 def become(command: Sequence[str]) -> NoReturn:

@@ -70,7 +70,7 @@ def run(
         command = [str(binary), "-no-kmsg-log", *(["-user"] if user else []), target]
         try:
             done = processes.run(command, timeout=timeout, environment=_environment(folders))
-        except processes.TimedOutError as error:
+        except (processes.TimedOutError, processes.TooMuchError) as error:
             raise QuadletError(str(error), hint="a quadlet may make it loop") from error
         if done.code in _NOT_RUN:
             raise QuadletError(

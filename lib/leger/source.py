@@ -97,7 +97,9 @@ def _split(text: str) -> SplitResult:
 
 def shown(text: str) -> str:
     """`text` without a password or token in its addresses, for messages."""
-    return re.sub(r"(://[^\s'\"?#]*)[?#][^\s'\"]*", r"\1", re.sub(r"(?<=://)[^/\s]*@", "", text))
+    return re.sub(
+        r"(://[^\s'\"?#]{0,2000})[?#][^\s'\"]*", r"\1", re.sub(r"(?<=://)[^/\s]*@", "", text)
+    )
 
 
 def _masked(text: str) -> str:
