@@ -53,15 +53,15 @@ def read(name: str) -> bytes:
         return disk.read_file(Path(name), _MAX_BYTES)
     folders = [os.environ.get("CREDENTIALS_DIRECTORY", ""), *_STORES]
     for folder in filter(None, folders):
-        if (path := Path(folder) / name).is_file():
+        if not disk.why_none(path := Path(folder) / name):
             return disk.read_file(path, _MAX_BYTES)
     for folder in _STORES:
-        if (path := Path(f"{folder}.encrypted") / name).is_file():
+        if not disk.why_none(path := Path(f"{folder}.encrypted") / name):
             return _decrypted(name, path)
-    raise LegerError(
-        f"there is no credential {name}",
-        hint=f"put it into /etc/credstore, or give it to the service (LoadCredential={name})",
-    )
+    hint = f"put it into /etc/credstore, or give it to the service (LoadCredential={name})"
+    if os.geteuid() != 0:
+        hint = "what lies in /etc/credstore is root's: name a file of your own by its whole path"
+    raise LegerError(f"there is no credential {name}", hint=hint)
 
 
 def _decrypted(name: str, path: Path) -> bytes:
@@ -107,8 +107,8 @@ def _helper(deployment: Deployment, stack: contextlib.ExitStack) -> str:
 def _path(name: str, stack: contextlib.ExitStack) -> str:
     if not name.startswith("/"):
         return _in_memory(read(name), stack)
-    if not Path(name).is_file():
-        raise LegerError(f"{name}: no such file")
+    if why := disk.why_none(Path(name)):
+        raise LegerError(f"{name}: {why}")
     return name
 
 

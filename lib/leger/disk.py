@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def read_file(path: Path, limit: int = WHOLE) -> bytes:
     if len(data) > limit:
         raise LegerError(f"{path}: larger than {limit >> 20} MiB")
     return data
+
+
+def why_none(path: Path) -> str:
+    """Why `path` is no file that this user can look at; "" if it is one."""
+    try:
+        return "" if stat.S_ISREG(path.stat().st_mode) else "not a file"
+    except OSError as error:
+        return error.strerror or "cannot be looked at"
 
 
 def identity(path: Path) -> tuple[int, ...]:

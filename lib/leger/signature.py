@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from leger import processes
+from leger import disk, processes
 from leger.accepted import Accepted
 from leger.errors import LegerError
 from leger.mirror import Mirror
@@ -106,10 +106,10 @@ def _file(name: str, key: str, path: str) -> Path | None:
     if not path:
         return None
     found = Path(path)
-    if not found.is_absolute() or not found.is_file():
+    if not found.is_absolute() or disk.why_none(found):
         what = "allowed signers" if key == "allowed-signers" else "GPG keys"
         raise LegerError(
-            f"{name}: {path}: no file with {what}",
+            f"{name}: {path}: no file with {what} that can be read",
             hint=f"verify: {key}: names a file of this host by its whole path",
         )
     return found

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import webgit
-from leger import fetching, git
+from leger import credentials, fetching, git
 from leger.deployment import Deployment
 from leger.errors import LegerError
 from leger.git import FetchError
@@ -136,6 +137,48 @@ def test_one_without_its_token_does_not_hold_back_the_others(
     found = fetching.fetch_all(scope, [closed, Deployment("b", str(repository.path))])
     assert isinstance(found["a"], LegerError)
     assert found["b"] == commit
+
+
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A folder of a user without rights, who this process is."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, 65534, 65534)
+        os.setresuid(65534, 65534, 0)
+        yield Path(folder)
+        os.setresuid(0, 0, 0)
+
+
+def test_a_store_that_is_closed_to_the_user_has_nothing_and_holds_back_nobody(
+    nobody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = [nobody / name for name in ("closed", "open")]
+    for store in stores:
+        store.mkdir()
+        (store / "git-token").write_text(f"{store.name}\n")
+    stores[0].chmod(0)
+    monkeypatch.setattr(credentials, "_STORES", tuple(map(str, stores)))
+    assert credentials.read("git-token") == b"open\n"
+    auths = {
+        "a": Auth(token="other-token"),
+        "b": Auth(token=f"{stores[0]}/git-token"),
+        "c": Auth(ssh_key=f"{stores[0]}/git-token"),
+    }
+    items = [
+        Deployment(name, "ssh://h/r" if auth.ssh_key else "https://127.0.0.1:1/r", auth=auth)
+        for name, auth in auths.items()
+    ]
+    repository = Repository(nobody / "r")
+    commit = repository.commit({"a": "1"})
+    scope = Scope.system(nobody / "host")
+    found = fetching.fetch_all(scope, [*items, Deployment("good", str(repository.path))])
+    assert found.pop("good") == commit
+    assert str(found["a"]) == "a: auth: there is no credential other-token"
+    assert "whole path" in found["a"].hint
+    assert str(found["b"]).endswith("git-token: cannot be read: Permission denied")
+    assert str(found["c"]).endswith("git-token: Permission denied")
 
 
 SSH = """#!/bin/bash
