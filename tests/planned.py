@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from leger import generation, planning
 from leger.deployment import Target
 from leger.generation import Current
 from leger.planning import Plan, Wish
 from leger.switch import Host, write_definitions
+from leger.systemd import State
 
 
 def deploy(host: Host, *targets: Target, adopt: bool = False) -> Plan:
@@ -23,3 +26,27 @@ def save(host: Host, plan: Plan) -> None:
     generation.commit(host.scope, made.point)
     Current(made.point, confirmed=True).write(host.scope)
     write_definitions(host.scope, plan.step.definitions)
+
+
+class Running:
+    """A manager under which every unit runs."""
+
+    up = State("loaded", "active", "running")
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def present(self) -> dict[str, State]:
+        return dict.fromkeys(self.names, self.up)
+
+    def states(self, names: Iterable[str]) -> dict[str, State]:
+        return {name: self.present().get(name, State()) for name in names}
+
+    def instances(self, _templates: Iterable[str]) -> list[str]:
+        return []
+
+    def stopped_with(self, _name: str) -> frozenset[str]:
+        return frozenset()
+
+    def can_reload(self, _name: str) -> bool:
+        return False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from leger_generator.identity import is_same
 
-from leger import generation, keeping, quadlet, yamlfile
-from leger.deployment import Deployment, definitions, dump, load
+from leger import author, generation, keeping, quadlet, yamlfile
+from leger.deployment import Deployment, Health, definitions, dump, load
 from leger.errors import LegerError
 from leger.generation import EMPTY, Generation
 from leger.model import Built, Compiled, Tree
@@ -105,6 +105,15 @@ def _again(scope: Scope, deployment: Deployment, built: Built) -> Prepared:
         return prepare.reopen(scope, deployment, built.tree.path, built.commit)
     commit = git.fetch(scope, pinned(deployment, built.commit))
     return prepare.prepare(scope, deployment, commit)
+
+
+def health(items: Iterable[Prepared]) -> Health:
+    """The longest time that one of `items` may take to start, and the longest quiet time."""
+    found = [author.health(item.deployment, item.author) for item in items]
+    return Health(
+        timeout=max((one.timeout for one in found), default=Health.timeout),
+        quiet=max((one.quiet for one in found), default=Health.quiet),
+    )
 
 
 def comparable(

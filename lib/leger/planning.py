@@ -13,11 +13,10 @@ from pathlib import Path
 
 from leger_generator.identity import is_same
 
-from leger import adoption, changes, comparing, deployed, generation
-from leger import author as authors
+from leger import adoption, changes, comparing, deployed, generation, goback
 from leger.changes import Changes
 from leger.deployed import Deployed
-from leger.deployment import Deployment, definitions, dump, load
+from leger.deployment import Deployment, Health, definitions, dump, load
 from leger.errors import LegerError, contained
 from leger.faults import FaultsError
 from leger.fitting import Fitting
@@ -129,15 +128,19 @@ class _Planner:
         new = fitting.fit()
         told = [fault for fault in new.warnings if fault.deployment in fitting.fresh]
         new = fitting.as_deployed(new, self.deployed.altered)
-        step = replace(
-            _step(self.host.scope, new, fitting.fresh, fitting.removed),
-            restore=fitting.returning(fitting.fresh),
-        )
+        step = _step(self.host.scope, new, fitting.fresh, fitting.removed)
         new = adoption.carried(new, self._held())
         plan = between(self.host, self.deployed, new, self._definitions(new), step)
+        health = self._health(new, plan.changes)
         return replace(
             plan,
             changes=self._with_the_hosts(plan.changes),
+            step=replace(
+                step,
+                restore=fitting.returning(fitting.fresh),
+                timeout=health.timeout,
+                quiet=health.quiet,
+            ),
             refused=fitting.refused,
             warnings=tuple(dict.fromkeys([*told, *fitting.warnings])),
             missing_secrets=tuple(fitting.absent),
@@ -179,6 +182,14 @@ class _Planner:
             why={**planned.why, **dict.fromkeys(again, "the host's own comes back")},
         )
 
+    def _health(self, new: Compiled, planned: Changes) -> Health:
+        """With the patience that all need whose units start, whoever was changed."""
+        fresh = self.fitting.fresh
+        begun = (*planned.restart, *planned.reload, *planned.start)
+        names = {goback.owner(new, unit) for unit in begun}
+        items = self.deployed.prepared(self.fitting.removed | fresh.keys()) | fresh
+        return deployed.health(item for name, item in items.items() if name in names)
+
     def _definitions(self, new: Compiled) -> dict[str, str]:
         """The definition of each deployment of `new` as it is used."""
         return {
@@ -202,7 +213,6 @@ def _step(
     scope: Scope, new: Compiled, fresh: Mapping[str, Prepared], removed: Collection[str]
 ) -> Step:
     places = definitions(scope)
-    health = [authors.health(item.deployment, item.author) for item in fresh.values()]
     written = {
         name: dump(item.deployment).decode()
         for name, item in fresh.items()
@@ -212,8 +222,6 @@ def _step(
     return Step(
         definitions=written | dict.fromkeys(removed),
         adopt=tuple(adopted),
-        timeout=max((item.timeout for item in health), default=60.0),
-        quiet=max((item.quiet for item in health), default=0.0),
     )
 
 

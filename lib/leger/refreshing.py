@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from leger import author, comparing, generation, refresh, rotation, switch, telling
+from leger import comparing, generation, refresh, renewal, rotation
 from leger.changes import Changes
-from leger.deployed import Deployed
 from leger.errors import LegerError
 from leger.generation import Generation
 from leger.rotation import Rotated
-from leger.switch import Host, NotHealthyError, Step
+from leger.switch import Host, NotHealthyError
 
 _HINT = "leger secrets activate NAME VERSION brings an earlier value back"
 
@@ -61,19 +60,10 @@ def bring(host: Host, rotated: Sequence[Rotated]) -> Refreshed:
         return Refreshed(failed=failed)
     why = "; ".join(sorted({one.why for one in good}))
     try:
-        switch.switch(
-            host, current, _target(host, current, why), planned, _step(host, current, good)
-        )
+        renewal.renew(host, current, planned, why)
     except NotHealthyError as error:
-        telling.went_back(host, why, (), error)
         return Refreshed(planned, failed | {"": LegerError(str(error), hint=_HINT)})
-    telling.changed(host, why, (), planned)
     return Refreshed(planned, failed)
-
-
-def _target(host: Host, current: Generation, why: str) -> Generation:
-    target = generation.new(host.scope, current.compiled, current.definitions, why)
-    return replace(target, images=current.images)
 
 
 def _planned(host: Host, current: Generation, rotated: Iterable[Rotated]) -> Changes:
@@ -82,14 +72,3 @@ def _planned(host: Host, current: Generation, rotated: Iterable[Rotated]) -> Cha
     planned = comparing.decide(host.manager, current.compiled, new)
     why = rotation.reasons(chosen)
     return replace(planned, why={unit: why.get(unit, text) for unit, text in planned.why.items()})
-
-
-def _step(host: Host, current: Generation, rotated: Iterable[Rotated]) -> Step:
-    """With the time to come up that the deployments ask for."""
-    names = {one.deployment for one in rotated}
-    opened = Deployed(host.scope, current).prepared(current.compiled.deployments.keys() - names)
-    health = [author.health(item.deployment, item.author) for item in opened.values()]
-    return Step(
-        timeout=max((one.timeout for one in health), default=60.0),
-        quiet=max((one.quiet for one in health), default=5.0),
-    )

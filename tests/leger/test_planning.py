@@ -24,13 +24,13 @@ from leger import (
 from leger import compile as compiling
 from leger import quadlet as quadlets
 from leger.deployed import Deployed
-from leger.deployment import Target
+from leger.deployment import Health, Target
 from leger.errors import LegerError
 from leger.model import Built
 from leger.planning import Wish
 from leger.switch import Host
 from machine import quadlet_binary
-from planned import deploy, save
+from planned import Running, deploy, save
 from repositories import shown
 
 Commit = Callable[..., Target]
@@ -183,6 +183,25 @@ def test_another_podman_restarts_nothing_whatever_is_wrong_with_one_deployment(
     before = deployed.comparable(Deployed(host.scope, plan.old), plan.new.quadlet, print)
     old, new = (changes.members(one.deployments.values()) for one in (before, plan.new))
     assert [name for name in old if not new[name].is_as(old[name])] == []
+
+
+def test_a_unit_that_starts_again_with_another_has_the_time_that_its_own_deployment_asks_for(
+    host: Host, committed: Commit
+) -> None:
+    slow, quick = Health(600.0, 30.0), Health(20.0, 1.0)
+    net = committed("net", {"inner.network": "[Network]\n"}, health=quick)
+    user = committed("user", {"u.container": f"{WEB}Network=inner.network\n"}, health=slow)
+    other = committed("other", {"o.container": WEB}, health=Health(900.0, 90.0))
+    first = deploy(host, net, user, other)
+    units = [name for built in first.new.deployments.values() for name in built.units]
+    running = replace(host, manager=Running(*units))  # type: ignore[arg-type]
+    newer = committed("net", {"inner.network": "[Network]\nSubnet=10.9.8.0/24\n"}, health=quick)
+    plan = planning.make(running, Wish((newer,)))
+    assert plan.changes.start == ("inner-network.service", "u.service")
+    assert (plan.step.timeout, plan.step.quiet) == (600.0, 30.0)
+    alone = committed("other", {"o.container": f"{WEB}Label=v=2\n"}, health=quick)
+    plan = planning.make(running, Wish((alone,)))
+    assert (plan.step.timeout, plan.step.quiet) == (20.0, 1.0)
 
 
 def test_a_definition_that_the_host_wrote_is_not_written_anew(
