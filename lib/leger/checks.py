@@ -88,6 +88,11 @@ def unknown_units(world: World) -> Iterator[Fault]:
             for name in unitfile.words(place.setting.value):
                 if name.endswith(_FILES) and name not in known and not _is_there(world, name):
                     yield source.fault(place, f"{name} is not there: this unit would not start")
+    for unit in world.units if world.on_host else ():
+        name = units.triggered(unit)
+        if name and name not in known and not _is_there(world, name):
+            message = f"starts {name}, which is not there"
+            yield Fault(unit.deployment, message, unit.source)
 
 
 def overrides_of_the_host(world: World) -> Iterator[Fault]:

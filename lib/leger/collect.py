@@ -31,9 +31,8 @@ def collect(scope: Scope, keep: Keep | None = None) -> list[Path]:
     current = generation.Current.read(scope)
     if current is None or scope.switch.exists():
         return []
-    disk.make_folder(scope.store, 0o755)
     try:
-        with disk.lock(scope.store, wait=False):
+        with disk.lock_folder(scope.store, wait=False):
             return _collect(scope, current, keep or config.load(scope).keep)
     except CancelledError:
         return []  # a plan is being made of trees that no generation names yet

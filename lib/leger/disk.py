@@ -90,11 +90,25 @@ def identity(path: Path) -> tuple[int, ...]:
 def lock(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
     """Hold the lock file `path` (flock); with `wait` false, CancelledError if another holds it.
 
-    Any number may hold it `shared`. `path` may be a folder, which is then locked itself.
+    Any number may hold it `shared`.
     """
     make_folder(path.parent)
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with _locked(descriptor, path, wait=wait, shared=shared):
+        yield
+
+
+@contextlib.contextmanager
+def lock_folder(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
+    """As `lock`, on the folder `path` itself, which is made if it is missing."""
+    make_folder(path, 0o755)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _locked(descriptor, path, wait=wait, shared=shared):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int, path: Path, *, wait: bool, shared: bool) -> Iterator[None]:
     try:
         try:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

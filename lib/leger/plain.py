@@ -44,6 +44,12 @@ class _Reader:
         self.deployment = deployment
         self.tree = tree
         self.folders = {"", *(_folder(path) for path in tree.files if quadlet.is_quadlet(path))}
+        self.targets = {
+            path: os.readlink(tree.path / path)
+            for path, (mode, _) in tree.files.items()
+            if mode == LINK
+        }
+        self.linked = {resolve(path, self.targets) for path in self.targets}
         self.texts: dict[str, str] = {}
         self.places: dict[str, str] = {}
         self.links: dict[str, str] = {}
@@ -55,8 +61,13 @@ class _Reader:
         if not name:
             self._left(path)
             return
-        if self.tree.files[path][0] == LINK:
-            self._link(path, name)
+        place = resolve(path, self.targets) or ""
+        if place not in self.tree.files:
+            self._fault(path, "this link leads nowhere")
+        elif place != path and self._is_alias(place, name):
+            self.places[name] = path
+            last = place.rpartition("/")[2]
+            self.links[name] = f"../{last}" if "/" in name else last
         elif not is_file_path(name):
             self._fault(path, f"systemd takes no unit called {name!r}")
         elif name.endswith(f"/{RESERVED}"):
@@ -76,7 +87,9 @@ class _Reader:
             links |= units.install_links(name, self.texts[name])
         good = {path: target for path, target in links.items() if is_link(path, target)}
         for path in sorted(links.keys() - good.keys()):
-            self._fault(self.places.get(path, ""), f"cannot be installed as {path!r}")
+            unit = links[path].rpartition("/")[2]
+            file = self.places.get(path) or self.places.get(unit, "")
+            self._fault(file, f"cannot be installed as {path!r}")
         place = units.Place.of(self.deployment, self.tree)
         rendered = units.Rendered(self.texts, good, {})
         found = {
@@ -90,6 +103,8 @@ class _Reader:
         """Say so where a file looks like a unit and is none of the deployment's."""
         folder, _, name = path.rpartition("/")
         suffix = name.rpartition(".")[2]
+        if path in self.linked:
+            return
         if suffix in units.PLAIN_SUFFIXES and folder.rpartition(".")[2] not in _INSIDE:
             message = "is not deployed: there is no quadlet in its folder"
             hint = "move it beside the quadlets, or name it in exclude:"
@@ -111,14 +126,10 @@ class _Reader:
         is_unit = name.rpartition(".")[2] in units.PLAIN_SUFFIXES
         return name if folder in self.folders and is_unit else ""
 
-    def _link(self, path: str, name: str) -> None:
-        target = os.readlink(self.tree.path / path)
-        place = resolve(path, {path: target}) or ""
-        last = place.rpartition("/")[2]
-        self.places[name] = path
-        self.links[name] = f"../{last}" if "/" in name else last
-        if place not in self.tree.files:
-            self._fault(path, "this link leads nowhere")
+    def _is_alias(self, place: str, name: str) -> bool:
+        """Whether a link to the file `place` is another name of a unit that is deployed itself."""
+        unit = self._relative(place)
+        return unit not in ("", name) and "/" not in unit
 
     def _text(self, path: str, name: str) -> None:
         try:

@@ -6,15 +6,18 @@ import re
 from collections.abc import Iterator
 
 _SECRET = re.compile(r"kind[\"']?\s*:\s*[\"']?Secret\b")
-_FIELD = re.compile(r"(\s*(?:- )?)[\"']?(?:data|stringData)[\"']?\s*:")
+_KEY = r"[\"']?(?:data|stringData|annotations)[\"']?\s*:"
+_FIELD = re.compile(rf"(\s*(?:- )?){_KEY}")
+_FLOW = re.compile(rf"[{{,]\s*{_KEY}")
 _ENTRY = re.compile(r"(\s*[^\s:#][^:]*:)(?:\s|$)")
 _MARK = "(hidden)"
 
 
 def hidden(text: str) -> str:
-    """`text` without the values below data: and stringData: of its Secrets.
+    """`text` without the values below data:, stringData: and annotations: of its Secrets.
 
-    A document that is not written line by line is hidden as a whole.
+    `kubectl apply` keeps a copy of all of it in an annotation. A document that is not written
+    line by line is hidden as a whole.
     """
     if _SECRET.search(text) is None:
         return text
@@ -25,7 +28,7 @@ def hidden(text: str) -> str:
 def _document(text: str) -> str:
     if _SECRET.search(text) is None:
         return text
-    if re.search(r"^\s*[{\[]", text) or re.search(r"[&*]\w", text):
+    if re.search(r"^\s*[{\[]", text) or re.search(r"[&*]\w", text) or _FLOW.search(text):
         return f"{_MARK}\n"
     return "\n".join(_lines(text.split("\n")))
 

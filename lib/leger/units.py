@@ -19,9 +19,12 @@ from leger.tree import LINK
 from leger.unitfile import UnitFile, words
 
 PLAIN_SUFFIXES = ("service", "timer", "socket", "path", "target")
+_TRIGGERS = {"timer": ("Timer", "Unit"), "path": ("Path", "Unit"), "socket": ("Socket", "Service")}
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 _ENDS = " \t\"':,;"
-REFERENCE = re.compile(rf"[^\s:,=\"']+\.(?:{'|'.join(quadlet.SUFFIXES)})(?=$|[:,\s\"'])")
+REFERENCE = re.compile(
+    rf"(?<![^\s:,=\"'])[^\s:,=\"'/]+\.(?:{'|'.join(quadlet.SUFFIXES)})(?=$|[:,\s\"'])"
+)
 REFERRING = ("Volume", "Mount", "Network", "Pod", "Image", "Networks", "Artifact")
 _NAMES = {
     "container": "ContainerName",
@@ -153,6 +156,19 @@ def install_links(name: str, text: str) -> dict[str, str]:
     for value in parsed.values("Install", "Alias"):
         links |= {alias: name for alias in words(value) if alias != name}
     return links
+
+
+def triggered(unit: Unit) -> str:
+    """What a plain timer, path or socket starts; "" for others, and where specifiers decide."""
+    stem, _, suffix = unit.name.rpartition(".")
+    if unit.kind != "plain" or suffix not in _TRIGGERS:
+        return ""
+    section, key = _TRIGGERS[suffix]
+    parsed = UnitFile.parse(unit.text)
+    accept = parsed.last("Socket", "Accept").lower() in ("1", "yes", "y", "true", "t", "on")
+    own = f"{stem.partition('@')[0]}@.service" if accept else f"{stem}.service"
+    name = parsed.last(section, key) or own
+    return "" if "%" in name else name
 
 
 def requires(text: str) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def _plan(scope: Scope, deployment: str, *, retry: bool = False) -> Plan | None:
     if deployment not in wanted.outlook.new() or not wanted.wish.targets:
         return None
     acting = Host(scope, systemd.connect(scope), lambda _text: None)
-    with disk.lock(scope.store, shared=True):
+    with disk.lock_folder(scope.store, shared=True):
         return planning.make(acting, wanted.wish)
 
 

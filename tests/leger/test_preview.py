@@ -58,6 +58,9 @@ def test_no_value_of_a_secret_is_shown() -> None:
         "items:\n- kind: Secret\n  data:\n    a: hunter2\n  b: c\n",
         "items:\n  - kind: Secret\n    data:\n    - hunter2\n",
         "data:\n  a: >-\n    hunter2\n\n    hunter2\nkind: Secret\n",
+        "kind: Secret\nmetadata:\n  annotations:\n    last-applied: |\n      {a: hunter2}\n",
+        "kind: Secret\nmetadata: {annotations: {last: hunter2}}\n",
+        "items:\n- {kind: Secret,\n   stringData: {a: hunter2}}\n",
     ],
 )
 def test_no_spelling_shows_it(text: str) -> None:

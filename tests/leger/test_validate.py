@@ -39,6 +39,13 @@ def test_without_quadlet_our_own_checks_are_made(tmp_path):
     ]
 
 
+def test_without_quadlet_paths_are_no_references(tmp_path):
+    mounts = "Volume=/srv/disk.image:/disk.image\nMount=type=bind,src=./certs.volume,dst=/certs\n"
+    place(tmp_path / "a.container", f"{IMAGE}{mounts}")
+    place(tmp_path / "certs.volume", "[Volume]\n")
+    assert validate.validate_folder(tmp_path, None)[0] == []
+
+
 def test_a_repositorys_own_git_folder_is_left_out(tmp_path, quadlet):
     place(tmp_path / "a.container", IMAGE)
     place(tmp_path / ".git/x.container", "broken")

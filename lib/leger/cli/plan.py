@@ -51,8 +51,7 @@ def run(options: argparse.Namespace) -> int:
     acting = Host(scope, systemd.connect(scope), output.progress)
     wanted = intent.read(scope, options.name, fetch=True, retry=options.retry)
     disk.make_folder(scope.state)
-    disk.make_folder(scope.store, 0o755)
-    with disk.lock(scope.store, shared=True):
+    with disk.lock_folder(scope.store, shared=True):
         plan = planning.make(acting, wanted.wish)
         shown = tuple(preview.previews(scope, plan))
         drifts = mending.read_drift(acting, options.name)

@@ -55,8 +55,7 @@ def _diff(options: argparse.Namespace) -> int:
     chosen = staging.choose(scope, options.name, everything=everything)
     acting = Host(scope, systemd.connect(scope), output.progress)
     wish = _wish(scope, chosen)
-    disk.make_folder(scope.store, 0o755)
-    with disk.lock(scope.store, shared=True):
+    with disk.lock_folder(scope.store, shared=True):
         made = planning.make(acting, wish)
         shown = tuple(preview.previews(scope, made))
     nothing = Intent(Outlook({}, {}, {}, {}), wish)
