@@ -31,6 +31,7 @@ def dump(built: Built) -> dict[str, object]:
         "on_secret_change": built.on_secret_change,
         "adopted": [str(path) for path in built.adopted],
         "refers": sorted(built.refers),
+        "settings": built.settings,
     }
 
 
@@ -66,6 +67,7 @@ def parse(name: str, raw: Any, files: Mapping[str, Mapping[str, object]]) -> Bui
         on_secret_change=raw["on_secret_change"],
         adopted=tuple(Path(path) for path in raw["adopted"]),
         refers=frozenset(raw["refers"]),
+        settings=str(raw.get("settings", "")),
     )
 
 

@@ -293,6 +293,7 @@ class Compiler:
             on_secret_change=authors.on_secret_change(item.deployment, item.author),
             adopted=self.host.adopted.get(name, ()),
             refers=frozenset(self._refers(own.values())) - {name},
+            settings=item.settings,
         )
 
     def _refers(self, own: Collection[Unit]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from dataclasses import dataclass, field
 from typing import Self
@@ -72,6 +73,17 @@ class Config:
     keep: Keep = field(default_factory=Keep)
     notify: Notify = field(default_factory=Notify)
     fleet: Deployment | None = None
+
+    @property
+    def rendering(self) -> str:
+        """A checksum of all that templates and the names of secrets take from here.
+
+        "" as long as the host has no name: it may be about to get one.
+        """
+        if self.host_name == "localhost":
+            return ""
+        parts = (self.host_name, self.host_tags, self.secrets_prefix)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @classmethod
     def parse(cls, node: Node) -> Self:

@@ -102,7 +102,7 @@ def _again(scope: Scope, deployment: Deployment, built: Built) -> Prepared:
     from leger import git, prepare
 
     if built.tree.path.is_dir():
-        return prepare.reopen(scope, deployment, built.tree.path, built.commit)
+        return prepare.reopen(deployment, built)
     commit = git.fetch(scope, pinned(deployment, built.commit))
     return prepare.prepare(scope, deployment, commit)
 

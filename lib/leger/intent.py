@@ -26,12 +26,12 @@ class Intent:
 def read(scope: Scope, names: Collection[str], *, fetch: bool, retry: bool = False) -> Intent:
     """What the definitions of `names` (or all) ask for, with `fetch` at their newest commits.
 
-    What is named is prepared anew even if nothing of it is new: a changed config.yaml shows then.
+    What is named is prepared anew even if nothing of it is new.
     Raises UsageError for an unknown name, LegerError for the host's own files.
     """
     seen = outlook.look(scope, names, fetch=fetch)
     bad = {} if retry else {name: item for name, item in seen.bad.items() if _is_new(seen, name)}
-    chosen = seen.wanted if names or _is_configured_since(scope, seen) else seen.new()
+    chosen = seen.wanted if names else seen.new()
     targets = tuple(target for name, target in sorted(chosen.items()) if name not in bad)
     return Intent(seen, Wish(targets, seen.vanished), tuple(bad.values()))
 
@@ -60,10 +60,3 @@ def _verb(item: Drift, *, start: bool) -> str:
 
 def _is_new(seen: Outlook, name: str) -> bool:
     return name in seen.new()
-
-
-def _is_configured_since(scope: Scope, seen: Outlook) -> bool:
-    """Whether config.yaml was written after what is deployed: templates may become others."""
-    if not seen.now or not scope.config.exists() or not scope.current.exists():
-        return False
-    return scope.config.stat().st_mtime > scope.current.stat().st_mtime

@@ -89,7 +89,8 @@ class Unit:
 class Built:
     """One deployment, compiled: its tree, the commit it came from, its units and secrets.
 
-    `adopted` are the host's own quadlet files that it took the place of, whenever that was.
+    `adopted` are the host's own quadlet files that it took the place of, whenever that was;
+    `settings` is the checksum of what of config.yaml it was made with ("": not known).
     """
 
     name: str
@@ -101,6 +102,7 @@ class Built:
     on_secret_change: str = "restart"  # noqa: S105
     adopted: tuple[Path, ...] = ()
     refers: frozenset[str] = field(default_factory=frozenset)
+    settings: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from leger import badcommits, disk, fetching, generation, git, wanted
+from leger import badcommits, config, disk, fetching, generation, git, wanted
 from leger.accepted import Accept
 from leger.badcommits import Bad
 from leger.deployment import FLEET, Target
@@ -18,10 +18,11 @@ from leger.wanted import Wanted
 
 @dataclass(frozen=True)
 class Now:
-    """A deployment as it is deployed: its commit, and its definition's text."""
+    """A deployment as it is deployed: its commit, its definition's text, and Built.settings."""
 
     commit: str
     definition: str
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Outlook:
     fetched, `bad` those of `wanted` whose commit was given up before, `vanished` the deployed ones
     whose definition is gone, `kept` those for which that does not count, since the whole folder of
     definitions or the fleet is not there. A fleet that cannot be read has its name in `failed`.
+    `settings` is what config.yaml says now, as Config.rendering has it.
     """
 
     wanted: Mapping[str, Target]
@@ -40,14 +42,17 @@ class Outlook:
     bad: Mapping[str, Bad]
     vanished: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    settings: str = ""
 
     def new(self) -> dict[str, Target]:
-        """The deployments whose commit or definition is another than that which is deployed."""
+        """The deployments of which the commit, the definition or the host's settings changed."""
         return {name: item for name, item in self.wanted.items() if self._is_new(name, item)}
 
     def _is_new(self, name: str, target: Target) -> bool:
         now = self.now.get(name)
-        return now is None or (target.commit, target.definition) != (now.commit, now.definition)
+        if now is None or (target.commit, target.definition) != (now.commit, now.definition):
+            return True
+        return "" not in (now.settings, self.settings) and now.settings != self.settings
 
 
 def look(
@@ -85,6 +90,7 @@ def look(
         bad=_bad(scope, targets),
         vanished=gone if defined.complete else frozenset(),
         kept=frozenset() if defined.complete else gone,
+        settings=config.load(scope).rendering,
     )
 
 
@@ -104,7 +110,9 @@ def deployed(scope: Scope) -> dict[str, Now]:
     try:
         raw = json.loads(disk.read_file(path, generation.MAX_BYTES))
         return {
-            str(name): Now(str(item["commit"]), str(item["definition"]))
+            str(name): Now(
+                str(item["commit"]), str(item["definition"]), str(item.get("settings", ""))
+            )
             for name, item in raw["deployments"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -63,6 +63,7 @@ class Plan:
             and is_same(before.quadlet, after.quadlet)
             and self.old.definitions == self.definitions
             and commits(before) == commits(after)
+            and _settings(before) == _settings(after)
         )
 
     def faults(self) -> tuple[Fault, ...]:
@@ -80,6 +81,10 @@ class Plan:
 def commits(compiled: Compiled) -> dict[str, str]:
     """The commit of each deployment."""
     return {name: built.commit for name, built in compiled.deployments.items()}
+
+
+def _settings(compiled: Compiled) -> dict[str, str]:
+    return {name: built.settings for name, built in compiled.deployments.items()}
 
 
 def make(host: Host, wish: Wish) -> Plan:

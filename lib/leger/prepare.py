@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from leger import author as authors
 from leger import (
@@ -28,7 +27,7 @@ from leger.config import Config
 from leger.deployment import Deployment
 from leger.errors import ConfigError
 from leger.faults import FaultsError, in_file
-from leger.model import Fault, Tree
+from leger.model import Built, Fault, Tree
 from leger.remembered import Remembered
 from leger.scope import Scope
 from leger.tree import File
@@ -49,7 +48,7 @@ class Prepared:
     """One deployment whose tree is in store/ (or, for `validate`, in a folder).
 
     `origins` tells for files that the repository does not have as they are where they come from;
-    it is empty for a tree that was reopened.
+    it is empty for a tree that was reopened. `settings` is Config.rendering at that time.
     """
 
     deployment: Deployment
@@ -58,6 +57,7 @@ class Prepared:
     author: Author
     warnings: tuple[Fault, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = F
     folder = git.folder(scope, deployment)
     key = remembered.key(scope, settings, deployment, commit, folder)
     if known := Remembered.load(scope, deployment.name, key):
-        return _again(deployment, commit, known)
+        return _again(settings, deployment, commit, known)
     with git.opened(mirror, commit) as source:
         entries = tuple(source.entries(folder, settings.limits.files))
         author = read_author(deployment, checkout.single(source, entries, authors.FILE))
@@ -97,10 +97,11 @@ def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = F
     return done
 
 
-def _again(deployment: Deployment, commit: str, known: Remembered) -> Prepared:
+def _again(settings: Config, deployment: Deployment, commit: str, known: Remembered) -> Prepared:
     origins = {path: Origin(*place) for path, place in known.origins.items()}
     author = _author_in(deployment, known.tree)
-    return Prepared(deployment, commit, known.tree, author, known.warnings, origins)
+    made_with = settings.rendering
+    return Prepared(deployment, commit, known.tree, author, known.warnings, origins, made_with)
 
 
 def finish(
@@ -121,16 +122,18 @@ def finish(
     rendered = _rendered(settings, deployment, author, commit, files)
     done = _expanded(scope, deployment, author, rendered)
     written = tree.write(scope, deployment.name, done.files, mend=mend)
-    return Prepared(deployment, commit, written, author, done.warnings, done.origins)
+    made_with = settings.rendering
+    return Prepared(deployment, commit, written, author, done.warnings, done.origins, made_with)
 
 
-def reopen(scope: Scope, deployment: Deployment, store: Path, commit: str) -> Prepared:
+def reopen(deployment: Deployment, built: Built) -> Prepared:
     """A deployment whose tree is in store/ already; nothing is fetched or rendered.
 
     Raises LegerError when the tree is gone.
     """
-    found = tree.read(store)
-    return Prepared(deployment, commit, found, _author_in(deployment, found))
+    found = tree.read(built.tree.path)
+    author = _author_in(deployment, found)
+    return Prepared(deployment, built.commit, found, author, settings=built.settings)
 
 
 def _author_in(deployment: Deployment, found: Tree) -> Author:

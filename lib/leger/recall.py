@@ -34,7 +34,7 @@ def key(prepared: Mapping[str, Prepared], *given: object) -> str:
     items = {
         name: [
             *(item.tree.path, item.tree.digest, item.commit, item.deployment, item.author),
-            *(item.warnings, item.origins),
+            *(item.warnings, item.origins, item.settings),
         ]
         for name, item in prepared.items()
     }

@@ -97,5 +97,5 @@ def _is_stale(seen: Outlook, item: Staged) -> bool:
     """Whether a staged deployment is deployed already, or its definition is gone."""
     now = seen.now.get(item.name)
     if now is not None and (now.commit, now.definition) == (item.commit, item.definition):
-        return True
+        return item.name not in seen.new()
     return bool(item.before) and item.name not in {*seen.wanted, *seen.failed}

@@ -341,8 +341,9 @@ def test_a_unit_of_the_hosts_quadlets_keeps_its_name(prepared, compiled, scope):
 def test_a_tree_that_was_compiled_before_is_reopened(prepared, compiled, scope):
     files = {"a.container": f"{IMAGE}Secret=db\n", ".leger.yaml": "on-secret-change: none\n"}
     first = prepared("web", files)
-    again = prepare.reopen(scope, first.deployment, first.tree.path, first.commit)
-    assert compiled(again) == compiled(first)
+    done = compiled(first)
+    again = prepare.reopen(first.deployment, done.deployments["web"])
+    assert compiled(again) == done
     assert built(compiled(again), "web").on_secret_change == "none"
 
 

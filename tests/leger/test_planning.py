@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -17,6 +18,8 @@ from leger import (
     deploying,
     fitting,
     generation,
+    git,
+    intent,
     planning,
     prepare,
     rollback,
@@ -304,3 +307,39 @@ def test_what_collides_with_another_only_is_taken_back_without_it(
     wish = Wish(tuple(committed(name, {f"{name}.container": port}) for name in ("a", "b")))
     plan = planning.make(host, wish)
     assert (list(plan.refused), list(plan.new.deployments)) == (["b"], ["a"])
+
+
+def test_another_name_of_the_host_is_seen_until_each_deployment_has_it(
+    host: Host, committed: Commit
+) -> None:
+    """Whatever is deployed meanwhile, and whatever times config.yaml has."""
+
+    def named(name: str) -> None:
+        host.scope.config.parent.mkdir(parents=True, exist_ok=True)
+        host.scope.config.write_text(f"host: {{name: {name}}}\n")
+        os.utime(host.scope.config, (1, 1))
+
+    def new() -> list[str]:
+        return [
+            target.deployment.name
+            for target in intent.read(host.scope, (), fetch=False).wish.targets
+        ]
+
+    text = f"{WEB}Label=host={{{{ host.name }}}}\n"
+    targets = [committed(name, {f"{name}.container.j2": text}) for name in ("a", "b")]
+    host.scope.deployments.mkdir(parents=True)
+    for target in targets:
+        file = host.scope.deployments / f"{target.deployment.name}.yaml"
+        file.write_text(f"source: {target.deployment.source}\n")
+    named("one")
+    deploy(host, *targets)
+    assert new() == []
+    named("two")
+    assert new() == ["a", "b"]
+    deploy(host, targets[0])
+    assert new() == ["b"]
+    plan = deploy(host, targets[1])
+    assert "host=two" in str(plan.new.files["b.service"]["text"])
+    assert (new(), planning.make(host, Wish(tuple(targets))).is_same) == ([], True)
+    named("localhost")
+    assert new() == []

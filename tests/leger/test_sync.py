@@ -60,6 +60,17 @@ def test_a_changed_definition_is_new_although_the_commit_is_not() -> None:
     ]
 
 
+def test_what_was_made_with_other_settings_is_new_and_waits_if_it_is_staged() -> None:
+    item = target("a", update="stage")
+    view = seen(item, now={"a": Now(NEW, item.definition, "then")}, settings="now")
+    assert names(sync.decide(view, {}).stage) == ["a"]
+    assert sync.decide(view, {"a": staged(item)}).is_idle
+    assert sync.decide(replace(view, settings="then"), {"a": staged(item)}).stale == {"a"}
+    for then, now in (("", "now"), ("then", "")):
+        unknown = seen(item, now={"a": Now(NEW, item.definition, then)}, settings=now)
+        assert sync.decide(unknown, {}).is_idle
+
+
 def test_what_was_given_up_waits_until_it_is_retried() -> None:
     item = target("a")
     bad = badcommits.now("a", NEW, item.definition, "web.service failed to start")
