@@ -18,7 +18,6 @@ from leger import (
     deploying,
     fitting,
     generation,
-    git,
     intent,
     planning,
     prepare,
