@@ -12,6 +12,7 @@ from leger.changes import Changes
 from leger.deployment import NAME, Deployment, Target
 from leger.errors import LegerError
 from leger.planning import Wish
+from leger.scope import Scope
 from leger.switch import Host
 
 
@@ -29,12 +30,10 @@ def deploy(host: Host, wanted: Sequence[Deployment], options: Options) -> Outcom
 
     Raises FaultsError when the content cannot be deployed; then nothing was changed.
     """
-    from leger import git
-
     applying.settled(host)
     targets = []
     for deployment in wanted:
-        commit = git.fetch(host.scope, deployment)
+        commit = _fetched(host.scope, deployment)
         host.report(f"{deployment.name}: commit {commit[:12]}")
         targets.append(Target(deployment, commit))
     wish = Wish(
@@ -53,11 +52,17 @@ def stage(host: Host, deployment: Deployment) -> str:
 
     Raises FaultsError when the content cannot be deployed.
     """
-    from leger import git
-
     applying.settled(host)
-    commit = git.fetch(host.scope, deployment)
+    commit = _fetched(host.scope, deployment)
     return commit if applying.stage(host, Target(deployment, commit)) else ""
+
+
+def _fetched(scope: Scope, deployment: Deployment) -> str:
+    """Its newest commit; a try that never deployed anything holds the next one to nothing."""
+    from leger import followers, git
+
+    first = followers.is_first(scope, deployment)
+    return git.fetch(scope, deployment, accept_rewind=first)
 
 
 def remove(host: Host, name: str, *, volumes: bool = False) -> Outcome:

@@ -58,10 +58,10 @@ class Mirror:
         return self.path.with_suffix(".lock")
 
     def remove(self) -> None:
-        """Forget the remote."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.record.unlink(missing_ok=True)
-        self.lock.unlink(missing_ok=True)
+        """Forget the remote, once nobody fetches from it; the lock stays, or it were none."""
+        with disk.lock(self.lock):
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.record.unlink(missing_ok=True)
 
     def release(self, deployment: str) -> None:
         """Forget what is held for a deployment that is no more."""

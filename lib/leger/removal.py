@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from leger import adoption, podman, recall, remembered, rotation
 from leger.backup import kept, what
+from leger.errors import LegerError
 from leger.model import Built, Compiled, Unit
 from leger.scope import Scope
 from leger.unitfile import UnitFile
@@ -37,7 +39,7 @@ def tidy(secrets: Iterable[str], images: Iterable[str]) -> None:
 
 def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
     """Remove what was fetched for a deployment that is gone; what of it is left."""
-    _remove_mirror(scope, gone, others)
+    remove_mirror(scope, gone)
     remembered.forget(scope, gone.name)
     recall.forget(scope)
     all_of_it = replace(others, deployments={**others.deployments, gone.name: gone})
@@ -82,13 +84,14 @@ def _built(compiled: Compiled) -> Iterator[str]:
             yield from built_images(unit)
 
 
-def _remove_mirror(scope: Scope, gone: Built, others: Compiled) -> None:
-    """The mirror goes unless another deployment has the same source."""
+def remove_mirror(scope: Scope, gone: Built) -> None:
+    """The mirror goes, with what was accepted of the remote, if nobody else needs it."""
+    from leger import followers
     from leger.deployment import Deployment
-    from leger.git import Mirror
+    from leger.mirror import Mirror
 
     mirror = Mirror.of(scope, Deployment(name=gone.name, source=gone.source))
-    if any(built.source == gone.source for built in others.deployments.values()):
-        mirror.release(gone.name)
-    else:
-        mirror.remove()
+    mirror.release(gone.name)
+    with contextlib.suppress(LegerError):
+        if not followers.of(scope, mirror, gone.name):
+            mirror.remove()
