@@ -175,6 +175,12 @@ def is_defined_elsewhere(scope: Scope, name: str) -> bool:
     return path is not None and path.parent != scope.deployments
 
 
+def misnamed(scope: Scope) -> dict[str, Path]:
+    """What people took for the definition NAME: NAME.yml, which is not read."""
+    folders = owned_folders(scope)
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("[!.]*.yml"))}
+
+
 def own(scope: Scope, names: Iterable[str]) -> tuple[str, ...]:
     """Those of `names` that are not defined elsewhere: ours to write."""
     places = definitions(scope)

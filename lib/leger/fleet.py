@@ -5,7 +5,7 @@
     values/all.yaml, values/group-GROUP.yaml, values/host-NAME.yaml
 
 A pattern is a host's name (`web-*`) or a tag (`tag:web`). What a host gets of it is written as
-plain definitions below fleet/ in its state, where they lie as good as the host's own and are there
+plain definitions below sources/fleet/, where they lie as good as the host's own and are there
 without a network too.
 """
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from leger import git
 
 _FILES = re.compile(r"deployments\.d/[^/.][^/]*\.yaml|values/[^/]+\.yaml|groups\.yaml")
+_LIKE_ONE = re.compile(r"(?:deployments\.d|values)/(?:[^/.][^/]*/)*[^/.][^/]*\.ya?ml|groups\.yml")
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _STAMP = "stamp.json"
 
@@ -103,14 +104,35 @@ def _with_values(found: Deployment, layers: Sequence[Mapping[str, Plain]]) -> De
 
 def of_folder(folder: Path) -> dict[str, bytes]:
     """The files of a fleet that lie in a folder."""
-    paths = [*folder.glob("deployments.d/*.yaml"), *folder.glob("values/*.yaml")]
-    paths.append(folder / "groups.yaml")
-    named = {str(path.relative_to(folder)): path for path in paths if path.is_file()}
+    paths = [*folder.glob("deployments.d/**/*"), *folder.glob("values/**/*"), *folder.glob("*.y*")]
+    named = {str(path.relative_to(folder)): path for path in paths}
+    _refuse_none(named, f"{folder}:")
     return {
         name: disk.read_file(path, yamlfile.MAX_BYTES)
         for name, path in sorted(named.items())
-        if _FILES.fullmatch(name)
+        if path.is_file() and _is_read(name, f"{folder}/")
     }
+
+
+def _is_read(path: str, place: str) -> bool:
+    """Whether the file `path` counts. Raises ConfigError for one that only looks as if it did."""
+    if _FILES.fullmatch(path):
+        return True
+    if _LIKE_ONE.fullmatch(path):
+        raise ConfigError(
+            f"{place}{path}: is not read",
+            hint="there are groups.yaml, deployments.d/NAME.yaml and values/NAME.yaml",
+        )
+    return False
+
+
+def _refuse_none(paths: Iterable[str], place: str) -> None:
+    """Raise ConfigError without a folder of definitions: that it moved removes nothing."""
+    if not any(path.startswith("deployments.d/") for path in paths):
+        raise ConfigError(
+            f"{place} there is nothing in deployments.d",
+            hint="path: names the folder that it is in; .gitkeep in it makes an empty fleet",
+        )
 
 
 def refresh(scope: Scope, *, accept_rewind: Accept = False) -> None:
@@ -127,7 +149,7 @@ def refresh(scope: Scope, *, accept_rewind: Accept = False) -> None:
             )
         _forget(scope, "")
         return
-    with disk.lock(scope.state / f"{FLEET}.lock"):
+    with disk.lock(scope.sources / f"{FLEET}.lock"):
         _refresh(scope, settings, settings.fleet, accept_rewind=accept_rewind)
 
 
@@ -188,12 +210,15 @@ def _of_commit(source: git.Commit, folder: str, limits: Limits) -> dict[str, byt
     from leger import git
 
     files: dict[str, bytes] = {}
+    paths: set[str] = set()
     for entry in source.entries(folder, limits.files):
-        if not _FILES.fullmatch(entry.path):
+        paths.add(entry.path)
+        if not _is_read(entry.path, "fleet: "):
             continue
         if entry.mode == git.LINK or source.size(entry) > yamlfile.MAX_BYTES:
             raise ConfigError(f"fleet: {entry.path}: must be a file, of at most 1 MiB")
         files[entry.path] = source.read(entry)
+    _refuse_none(paths, "fleet:")
     return files
 
 
@@ -238,17 +263,17 @@ def _write(
     scope: Scope, files: Mapping[str, bytes], found: Share, stamp: Mapping[str, object]
 ) -> None:
     """Replace fleet/ as a whole: it is a link to a folder that is complete before it is named."""
-    folder = scope.state / f"{FLEET}-{secrets.token_hex(4)}"
+    folder = scope.sources / f"{FLEET}-{secrets.token_hex(4)}"
     disk.make_folder(folder / "deployments.d")
     for name, item in found.deployments.items():
         disk.write_file(folder / f"deployments.d/{name}.yaml", dump(item))
     for name in found.failed:
         disk.write_file(folder / f"deployments.d/{name}.yaml", files[f"deployments.d/{name}.yaml"])
     disk.write_file(folder / _STAMP, json.dumps(stamp, indent=1).encode())
-    link = scope.state / f".{FLEET}-{secrets.token_hex(4)}"
+    link = scope.sources / f".{FLEET}-{secrets.token_hex(4)}"
     link.symlink_to(folder.name)
     link.replace(scope.fleet)
-    disk.sync_folder(scope.state)
+    disk.sync_folder(scope.sources)
     _forget(scope, folder.name)
 
 
@@ -256,8 +281,8 @@ def _forget(scope: Scope, kept: str) -> None:
     """Remove what was written of other fleets or commits."""
     if not kept:
         scope.fleet.unlink(missing_ok=True)
-    for path in (*scope.state.glob(f"{FLEET}-*"), *scope.state.glob(f".{FLEET}-*")):
+    for path in (*scope.sources.glob(f"{FLEET}-*"), *scope.sources.glob(f".{FLEET}-*")):
         if path.is_symlink():
             path.unlink()
-        elif path.name != kept:
+        elif path.is_dir() and path.name != kept:
             shutil.rmtree(path, ignore_errors=True)

@@ -120,7 +120,7 @@ class Scope:
     @property
     def fleet(self) -> Path:
         """What this host gets of its fleet: a link to a folder with definitions."""
-        return self.state / "fleet"
+        return self.sources / "fleet"
 
     @property
     def lock(self) -> Path:

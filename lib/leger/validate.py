@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,16 +76,19 @@ class HostCheck:
         return not self.failed and not self.faults
 
 
-def validate_host(folder: Path, member: Member, quadlet: Path | None) -> HostCheck:
+def validate_host(
+    folder: Path, member: Member, quadlet: Path | None, tags: Sequence[str] = ()
+) -> HostCheck:
     """What `member` would get of the fleet in `folder`, fetched and checked as a whole.
 
+    `tags` are those that its config.yaml would name, which templates see; a tailnet's they do not.
     Signatures are not asked for: who may sign, the host's own files say. Raises ConfigError for
     the fleet's groups and values.
     """
     share = fleet.share(fleet.of_folder(folder), member, f"{folder}/")
     with tempfile.TemporaryDirectory(prefix="leger-validate-") as temporary:
         scope = Scope.system(Path(temporary))
-        _write_config(scope, member)
+        _write_config(scope, member.name, tags)
         commits: dict[str, str] = {}
         faults: list[Fault] = []
         warnings: list[Fault] = []
@@ -108,11 +111,10 @@ def validate_host(folder: Path, member: Member, quadlet: Path | None) -> HostChe
     return HostCheck(share.deployments, commits, share.failed, tuple(faults), tuple(warnings))
 
 
-def _write_config(scope: Scope, member: Member) -> None:
+def _write_config(scope: Scope, name: str, tags: Sequence[str]) -> None:
     """What templates see of the host."""
-    tags: list[Plain] = [*sorted(member.tags)]
     disk.make_folder(scope.etc)
-    disk.write_file(scope.config, yamlfile.dump({"host": {"name": member.name, "tags": tags}}))
+    disk.write_file(scope.config, yamlfile.dump({"host": {"name": name, "tags": [*tags]}}))
 
 
 def _unnamed(faults: tuple[Fault, ...]) -> list[Fault]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from leger import config, fleet
 from leger.accepted import Accept
 from leger.config import Config
-from leger.deployment import FLEET, Deployment, definitions, load, owned_folders
-from leger.errors import LegerError, contained
+from leger.deployment import FLEET, Deployment, definitions, load, misnamed, owned_folders
+from leger.errors import ConfigError, LegerError, contained
 from leger.scope import Scope
 
 
@@ -63,6 +63,12 @@ def deployments(scope: Scope, *, fetch: bool = False, accept_rewind: Accept = Fa
                 found[name] = load(scope, path)
         except LegerError as error:
             failed[name] = error
+    for name, path in misnamed(scope).items():
+        if name not in paths:
+            paths[name] = path
+            failed[name] = ConfigError(
+                f"{path}: is not read", hint=f"the name of a definition ends in .yaml: {name}.yaml"
+            )
     origins = {name: str(path) for name, path in paths.items()}
     return Wanted(found, failed, origins, wrong, _is_complete(scope, settings))
 

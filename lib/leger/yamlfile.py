@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import yaml
@@ -123,6 +124,28 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads.
+
+    That is a number without an exponent, which would be a text, and a line's end of Unicode as an
+    escape, which yaml would fold.
+    """
+
+
+def _number(dumper: _Dumper, value: float) -> yaml.ScalarNode:
+    text = f"{Decimal(repr(value)):f}"
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text if "." in text else f"{text}.0")
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    style = '"' if {*value} & {*"\x85\u2028\u2029"} else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(float, _number)
+_Dumper.add_representer(str, _text)
+
+
 def read(path: Path) -> Node:
     """The YAML file `path` (at most 1 MiB, one document); an empty one is None."""
     return parse(read_file(path, MAX_BYTES), str(path))
@@ -176,9 +199,7 @@ def _composed(loader: _Loader) -> Iterator[yaml.Node]:
 
 def dump(value: Plain) -> bytes:
     """`value` as block-style YAML in the given order, ending in a newline."""
-    text: str = yaml.dump(
-        value, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=100
-    )
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text.encode()
 
 

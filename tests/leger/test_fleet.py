@@ -232,7 +232,7 @@ def test_a_host_that_leaves_its_fleet_forgets_it(
     found = wanted.deployments(scope, fetch=True)
     assert sources(found) == {"own": "/own"}
     assert found.is_gone("web")
-    assert not list(scope.state.glob("fleet*[!k]"))
+    assert not list(scope.sources.glob("fleet*[!k]"))
 
 
 def test_a_fleets_branch_that_was_rewound_is_refused_until_it_is_accepted(
@@ -283,6 +283,62 @@ def test_a_link_is_no_definition(
     repository.commit({"deployments.d/web.yaml": "-> /etc/passwd"})
     configure()
     assert "must be a file" in str(wanted.deployments(scope, fetch=True).fleet)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("deployments.d/web.yaml", "deploy.d/web.yaml"),
+        ("deployments.d/web.yaml", "deployments.d/web.yml"),
+        ("deployments.d/web.yaml", "deployments.d/sub/web.yaml"),
+        ("values/all.yaml", "values/all.yml"),
+        ("groups.yaml", "groups.yml"),
+    ],
+)
+def test_a_file_that_is_not_read_any_more_removes_nothing(
+    scope: Scope, repository: Repository, configure: Configure, before: str, after: str
+) -> None:
+    files = {path: FILES[path] for path in ("deployments.d/web.yaml", "values/all.yaml")}
+    repository.commit({**files, "groups.yaml": "blue: web-1\n"})
+    configure()
+    assert sources(wanted.deployments(scope, fetch=True)) == {"web": "/r"}
+    (repository.path / after).parent.mkdir(exist_ok=True)
+    repository.git("mv", before, after)
+    repository.commit({})
+    found = wanted.deployments(scope, fetch=True)
+    expected = after if after.endswith("yml") or "sub" in after else "nothing in deployments.d"
+    assert expected in str(found.fleet)
+    assert sources(found) == {"web": "/r"}
+    with pytest.raises(ConfigError, match=r"is not read|nothing in deployments\.d"):
+        fleet.of_folder(repository.path)
+
+
+def test_a_fleet_may_be_empty(scope: Scope, repository: Repository, configure: Configure) -> None:
+    repository.commit({**FILES, "deployments.d/README": "", "deployments.d/.old.yml": ""})
+    configure()
+    assert sources(wanted.deployments(scope, fetch=True)) == {"web": "/r", "all": "/r"}
+    gone = dict.fromkeys(path for path in FILES if path.startswith("deployments.d/"))
+    repository.commit({**gone, "deployments.d/.gitkeep": ""})
+    found = wanted.deployments(scope, fetch=True)
+    assert (found.fleet, sources(found), found.is_gone("web")) == (None, {}, True)
+
+
+def test_a_value_of_a_fleet_reaches_the_host_as_it_is(
+    scope: Scope, repository: Repository, configure: Configure
+) -> None:
+    repository.commit({**FILES, "values/host-web-1.yaml": "rate: 0.00001\n"})
+    configure()
+    found = wanted.deployments(scope, fetch=True)
+    assert found.deployments["web"].values["rate"] == 0.00001
+
+
+def test_a_fetch_of_a_fleet_writes_to_sources_alone(
+    scope: Scope, repository: Repository, configure: Configure
+) -> None:
+    repository.commit(FILES)
+    configure()
+    wanted.deployments(scope, fetch=True)
+    assert [path.name for path in scope.state.iterdir()] == ["sources"]
 
 
 class Local(http.server.BaseHTTPRequestHandler):

@@ -91,6 +91,19 @@ def test_what_would_collide_on_that_host_is_found(tmp_path, quadlet):
     assert any("8080" in fault for fault in shown(check.faults))
 
 
+def test_templates_see_the_tags_of_the_hosts_file_and_not_those_of_its_tailnet(tmp_path, capsys):
+    folder = fleet(tmp_path)
+    Repository(tmp_path / "tagged").commit(
+        {"t.container.j2": f"{IMAGE}Label=t={{{{ host.tags[0] }}}}\n"}
+    )
+    text = f"source: {tmp_path}/tagged\nhosts: tag:edge\n"
+    place(folder / "deployments.d/tagged.yaml", text)
+    asked = ["validate", str(folder), "--host", "web-1", "--tag"]
+    assert main.main([*asked, "edge"]) == 0
+    assert main.main([*asked, "tag:edge"]) == 4
+    assert "t.container.j2:3: cannot be rendered" in capsys.readouterr().err
+
+
 def test_a_source_that_cannot_be_had_from_here_is_a_warning(tmp_path, quadlet):
     folder = fleet(tmp_path)
     place(folder / "deployments.d/far.yaml", "source: /nowhere/r\n")

@@ -38,3 +38,12 @@ def test_the_hosts_own_definition_wins_though_it_cannot_be_read(scope: Scope) ->
     assert {name: item.source for name, item in found.deployments.items()} == {"a": "/admin"}
     assert found.origins["a"] == str(scope.deployments / "a.yaml")
     assert found.origins["b"] == str(scope.deployments / "b.yaml")
+
+
+def test_a_definition_with_another_ending_is_named_and_not_gone(scope: Scope) -> None:
+    place(scope.deployments / "web.yml", "source: /r\n")
+    found = wanted.deployments(scope)
+    assert not found.is_gone("web")
+    assert str(found.failed["web"]) == f"{scope.deployments}/web.yml: is not read"
+    place(scope.deployments / "web.yaml", "source: /r\n")
+    assert wanted.deployments(scope).failed == {}

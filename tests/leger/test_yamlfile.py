@@ -105,3 +105,20 @@ def test_what_is_dumped_is_read_back(value):
 def test_any_bytes_give_a_value_or_a_config_error(data):
     with contextlib.suppress(ConfigError):
         yamlfile.parse(data, "f").plain()
+
+
+numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?", fullmatch=True)
+plain = st.recursive(
+    st.none() | st.booleans() | st.text() | numbers | numbers.map(lambda text: read(text)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def read(text):
+    return yamlfile.parse(text.encode(), "f").plain()
+
+
+@given(st.dictionaries(st.text(min_size=1), plain, max_size=4))
+def test_what_is_written_is_read_as_it_was(value):
+    assert read(yamlfile.dump(value).decode()) == value

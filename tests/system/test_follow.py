@@ -74,7 +74,8 @@ def host(shared_machine: Machine) -> Machine:
     """The machine with one deployment, whatever the test before left."""
     machine = shared_machine
     machine.sh(
-        f"rm -rf {FOLDER} /srv/*/; mkdir -p {FOLDER}; leger sync --retry || true\n"
+        f"rm -rf {FOLDER} /srv/*/; mkdir -p {FOLDER}; : >/etc/leger/config.yaml\n"
+        "leger sync --retry || true\n"
         "rm -rf /var/lib/leger/sources/*"
     )
     assert versions(machine) == {}
@@ -100,7 +101,9 @@ find /etc /run/systemd /run/leger -xdev -type f ! -path '/run/systemd/journal/*'
 
 
 def test_a_plan_changes_nothing_but_sources_and_store(host: Machine) -> None:
-    define(host, "db")
+    """One deployment is the host's own, one is its fleet's."""
+    commit(host, {"deployments.d/db.yaml": "source: /srv/db\n"}, "/srv/fleet")
+    host.sh("echo 'fleet: {source: /srv/fleet}' >/etc/leger/config.yaml")
     author(host, "db", 1)
     author(host, "web", 2)
     before = host.sh(SNAPSHOT).stdout.splitlines()

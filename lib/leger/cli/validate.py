@@ -58,7 +58,9 @@ def _host(folder: Path, binary: Path | None, options: argparse.Namespace) -> int
     from leger import validate
     from leger.fleet import Member
 
-    check = validate.validate_host(folder, Member.of(options.host, options.tag), binary)
+    member = Member.of(options.host, options.tag)
+    own = [tag for tag in options.tag if not tag.startswith("tag:")]
+    check = validate.validate_host(folder, member, binary, own)
     if options.json:
         output.document(_described(options.host, check))
     else:
