@@ -104,7 +104,7 @@ def _again(scope: Scope, deployment: Deployment, built: Built) -> Prepared:
     if built.tree.path.is_dir():
         return prepare.reopen(deployment, built)
     commit = git.fetch(scope, pinned(deployment, built.commit))
-    return prepare.prepare(scope, deployment, commit)
+    return prepare.prepare(scope, deployment, commit, verified=True)
 
 
 def health(items: Iterable[Prepared]) -> Health:

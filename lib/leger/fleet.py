@@ -169,7 +169,7 @@ def _refresh(scope: Scope, settings: Config, wanted: Deployment, *, accept_rewin
     if stamp == before:
         return
     mirror = git.Mirror.of(scope, wanted)
-    signature.check(mirror, wanted.name, wanted.verify, wanted.ref, commit)
+    signature.check(mirror, wanted, commit)
     with git.Commit(mirror, commit) as source:
         files = _of_commit(source, git.folder(scope, wanted), settings.limits)
     member = Member.of(settings.host_name, (*settings.host_tags, *tags))

@@ -103,7 +103,7 @@ def _mend_files(host: Host, drifts: Collection[Drift]) -> dict[str, LegerError]:
     for item in drifts if current else ():
         try:
             if item.repair is Repair.TREE and current:
-                _mend_tree(host, current, item.deployment)
+                mend_tree(host, current, item.deployment)
             elif item.repair is Repair.ASIDE and item.file not in aside:
                 aside.add(item.file)  # one of a template wins over each instance
                 _put_aside(host, Path(item.file))
@@ -114,13 +114,14 @@ def _mend_files(host: Host, drifts: Collection[Drift]) -> dict[str, LegerError]:
     return failed
 
 
-def _mend_tree(host: Host, current: Generation, name: str) -> None:
+def mend_tree(host: Host, current: Generation, name: str) -> None:
+    """Put the tree of the deployment `name` right. Raises LegerError if it cannot be as it was."""
     from leger import git
 
     built = current.compiled.deployments[name]
-    pinned = deployed.pinned(deployed.definition(host.scope, current, name), built.commit)
-    commit = git.fetch(host.scope, pinned)
-    made = prepare.prepare(host.scope, pinned, commit, mend=True)
+    defined = deployed.definition(host.scope, current, name)
+    commit = git.fetch(host.scope, deployed.pinned(defined, built.commit))
+    made = prepare.prepare(host.scope, defined, commit, mend=True, verified=True)
     host.report(f"{name}: {made.tree.path} is as commit {commit[:12]} says again")
     if made.tree.path != built.tree.path:
         raise LegerError(

@@ -69,18 +69,27 @@ class Finished:
     warnings: tuple[Fault, ...]
 
 
-def prepare(scope: Scope, deployment: Deployment, commit: str, *, mend: bool = False) -> Prepared:
+def prepare(
+    scope: Scope,
+    deployment: Deployment,
+    commit: str,
+    *,
+    mend: bool = False,
+    verified: bool = False,
+) -> Prepared:
     """Write the deployment's tree at `commit` (fetched before) to store/.
 
     What was prepared last is taken as it is, if nothing that went into it changed. With `mend` a
-    tree that is there already is compared, and put right where it was changed.
+    tree that is there already is compared, and put right where it was changed. What was deployed
+    was `verified` then: its tag may have moved since.
 
     Raises FaultsError with every fault of the content, ConfigError for a host's file, LegerError
     for a commit that nobody allowed has signed.
     """
     settings = config.load(scope)
     mirror = git.Mirror.of(scope, deployment)
-    signature.check(mirror, deployment.name, deployment.verify, deployment.ref, commit)
+    if not verified:
+        signature.check(mirror, deployment, commit)
     folder = git.folder(scope, deployment)
     key = remembered.key(scope, settings, deployment, commit, folder)
     if known := Remembered.load(scope, deployment.name, key):

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from leger import disk, processes
 from leger.accepted import Accepted
+from leger.deployment import Deployment
 from leger.errors import LegerError
-from leger.mirror import Mirror
+from leger.mirror import Asked, Mirror
 from leger.trust import NOBODY, Verify
 
 _SECONDS = 30.0
@@ -38,17 +39,15 @@ class _Judge:
         return self.mirror.run(command, _SECONDS, self.variables).code == 0
 
 
-def check(mirror: Mirror, name: str, verify: Verify, ref: str, commit: str) -> None:
-    """Raise LegerError unless `commit`, to which `ref` leads, is signed as `verify` wants it.
-
-    `name` is what it is for, in messages.
-    """
+def check(mirror: Mirror, deployment: Deployment, commit: str) -> None:
+    """Raise LegerError unless `commit`, which the deployment is to have, is signed as it asks."""
+    name, verify = deployment.name, deployment.verify
     if verify == NOBODY:
         return
     with _judge(mirror, name, verify) as judge:
         if judge.accepts("commit", commit):
             return
-        tag = _tag(mirror, ref, commit)
+        tag = _tag(mirror, deployment, commit)
         if tag and judge.accepts("tag", tag):
             return
     files = " or ".join(filter(None, (verify.allowed_signers, verify.gpg_keys)))
@@ -59,14 +58,20 @@ def check(mirror: Mirror, name: str, verify: Verify, ref: str, commit: str) -> N
     )
 
 
-def _tag(mirror: Mirror, ref: str, commit: str) -> str:
-    """The object of the tag `ref` if it says of itself that it is this tag of this commit."""
-    known = Accepted.load(mirror.record).references.get(ref)
-    if known is None or not known.is_tag or known.commit != commit or known.id == commit:
-        return ""
-    done = mirror.run(["cat-file", "tag", known.id], _SECONDS)
-    head = done.stdout.partition(b"\n\n")[0].split(b"\n")
-    return known.id if {b"object " + commit.encode(), b"tag " + ref.encode()} <= {*head} else ""
+def _tag(mirror: Mirror, deployment: Deployment, commit: str) -> str:
+    """The object of the tag that the deployment's ref or address names, "" if that is no tag.
+
+    It has to say of itself that it is this tag of this commit.
+    """
+    accepted = Accepted.load(mirror.record)
+    for name in Asked.by(deployment, accepted).names:
+        known = accepted.of(deployment.name, name)
+        if known and known.is_tag and known.commit == commit != known.id:
+            done = mirror.run(["cat-file", "tag", known.id], _SECONDS)
+            head = done.stdout.partition(b"\n\n")[0].split(b"\n")
+            if {b"object " + commit.encode(), b"tag " + name.encode()} <= {*head}:
+                return known.id
+    return ""
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,10 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from leger import git, signature
-from leger.deployment import Deployment
+from leger import fetching, generation, git, mending, prepare, signature
+from leger.config import Limits
+from leger.deployed import Deployed
+from leger.deployment import Deployment, dump
 from leger.errors import LegerError
+from leger.gitprogram import Remote
+from leger.mirror import Fetch
+from leger.model import Built
 from leger.scope import Scope
+from leger.switch import Host
+from leger.systemctl import Systemctl
 from leger.trust import Verify
 
 WHO = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
@@ -60,7 +68,7 @@ class Signed:
         wanted = deployment or self.deployment
         commit = git.fetch(self.scope, wanted)
         mirror = git.Mirror.of(self.scope, wanted)
-        signature.check(mirror, wanted.name, wanted.verify, wanted.ref, commit)
+        signature.check(mirror, wanted, commit)
 
 
 @pytest.fixture
@@ -172,6 +180,59 @@ def test_a_tag_made_anew_counts_by_its_new_signature(signed: Signed) -> None:
     tag(signed, "v1", *ssh(signed.eve))
     with pytest.raises(LegerError, match="neither it nor its tag"):
         signed.check(following(signed, "v1"))
+
+
+@pytest.mark.parametrize("form", ["tree/v/1/web", "releases/tag/v/1"])
+def test_an_address_that_names_a_signed_tag_follows_it(signed: Signed, form: str) -> None:
+    signed.commit()
+    tag(signed, "v/1", *ssh(signed.ada))
+    item = replace(signed.deployment, source=f"https://host/o/r/{form}")
+    mirror = git.Mirror(str(signed.repository), git.Mirror.of(signed.scope, item).path)
+    commit = Fetch(mirror, Remote(mirror.remote, Limits())).commit(item)
+    signature.check(mirror, item, commit)
+    eve = replace(item, name="other", source="https://host/o/r/tree/main")
+    Fetch(mirror, Remote(mirror.remote, Limits())).commit(eve)
+    with pytest.raises(LegerError, match="it is not signed by anybody in"):
+        signature.check(mirror, eve, commit)
+
+
+def test_a_deployment_that_holds_on_to_its_tag_is_signed_by_that(signed: Signed) -> None:
+    signed.commit()
+    tag(signed, "v1", *ssh(signed.ada))
+    item, other = following(signed, "v1"), replace(following(signed, "v1"), name="other")
+    signed.check(item)
+    run("git", "tag", "-d", "v1", folder=signed.repository)
+    signed.commit("-c", "x.newer=1")
+    tag(signed, "v1", *ssh(signed.eve))
+    found = fetching.fetch_all(signed.scope, [item, other], accept_rewind={"other"})
+    assert isinstance(found["web"], git.RewoundError)
+    mirror = git.Mirror.of(signed.scope, item)
+    signature.check(mirror, item, git.known(signed.scope, item))
+    with pytest.raises(LegerError, match="neither it nor its tag"):
+        signature.check(mirror, other, git.known(signed.scope, other))
+
+
+def test_what_was_deployed_by_its_tag_is_made_again_though_the_tag_moved(signed: Signed) -> None:
+    signed.commit()
+    tag(signed, "v1", *ssh(signed.ada))
+    item = following(signed, "v1")
+    commit = git.fetch(signed.scope, item)
+    made = prepare.prepare(signed.scope, item, commit)
+    path = made.tree.path
+    built = Built("web", commit, item.source, made.tree, {}, ())
+    compiled = replace(generation.EMPTY, deployments={"web": built})
+    current = generation.new(signed.scope, compiled, {"web": dump(item).decode()}, "")
+    (path / "web.container").write_text("other\n")
+    host = Host(signed.scope, Systemctl(user=False), print)
+    mending.mend_tree(host, current, "web")
+    assert "Image=x" in (path / "web.container").read_text()
+    run("git", "tag", "-d", "v1", folder=signed.repository)
+    signed.commit("-c", "x.newer=1")
+    tag(signed, "v1", *ssh(signed.eve))
+    git.fetch(signed.scope, item, accept_rewind=True)
+    shutil.rmtree(path)
+    deployed = Deployed(signed.scope, current)
+    assert (deployed.prepared().keys(), deployed.lost) == ({"web"}, {})
 
 
 def gpg(home: Path, *arguments: str) -> str:
