@@ -34,7 +34,10 @@ def is_first(scope: Scope, deployment: Deployment) -> bool:
     mirror = Mirror.of(scope, deployment)
     known = Accepted.load(mirror.record)
     names = {*Asked.by(deployment, known).names}
-    others = of(scope, mirror, deployment.name)
+    try:
+        others = of(scope, mirror, deployment.name)
+    except LegerError:
+        return False
     return not any(names & {*Asked.by(item, known).names} for item in others)
 
 

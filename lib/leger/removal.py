@@ -90,8 +90,8 @@ def remove_mirror(scope: Scope, gone: Built) -> None:
     from leger.deployment import Deployment
     from leger.mirror import Mirror
 
-    mirror = Mirror.of(scope, Deployment(name=gone.name, source=gone.source))
-    mirror.release(gone.name)
     with contextlib.suppress(LegerError):
+        mirror = Mirror.of(scope, Deployment(name=gone.name, source=gone.source))
+        mirror.release(gone.name)
         if not followers.of(scope, mirror, gone.name):
             mirror.remove()
