@@ -196,18 +196,6 @@ def answer_rows(machine: Machine) -> list[object]:
     return rows
 
 
-def test_a_new_deployment_where_all_definitions_are_gone_stops_no_other(host: Machine) -> None:
-    first = process(host, "web")
-    author(host, "new", 1)
-    host.sh(f"rm -r {FOLDER}")
-    host.run("leger", "deploy", "install", "new", "/srv/new")
-    assert host.run("leger", "sync").stdout == "nothing new\n"
-    host.sh(f"rm {FOLDER}/new.yaml")
-    host.run("leger", "deploy", "install", "new", "/srv/new")
-    assert host.run("leger", "sync").stdout == "nothing new\n"
-    assert (versions(host), process(host, "web")) == ({"new": "1", "web": "1"}, first)
-
-
 def test_a_deployment_whose_definition_is_gone_goes_in_the_same_switch(host: Machine) -> None:
     define(host, "old")
     tree = {"old.container": container(1, "Volume=keep.volume:/data"), "keep.volume": "[Volume]\n"}

@@ -85,6 +85,17 @@ def test_units_json_that_was_reset_with_etc_comes_back(app: Machine) -> None:
     assert status(app)["problems"] == []
 
 
+def test_a_new_deployment_where_all_definitions_are_gone_stops_no_other(app: Machine) -> None:
+    before = app.run("podman", "ps", "-q").stdout.split()
+    quadlet = container("gamma").replace("WantedBy=multi-user.target", "")
+    commit(app, {"gamma.container": quadlet}, "/srv/new")
+    for lost in ("deployments.d", "deployments.d/new.yaml"):
+        app.sh(f"rm -r /etc/leger/{lost}")
+        app.run("leger", "deploy", "install", "new", "/srv/new")
+        assert app.run("leger", "sync").stdout == "nothing new\n"
+    assert app.run("podman", "ps", "-q").stdout.split() == before
+
+
 def test_an_older_units_json_is_replaced_and_its_units_are_restarted(app: Machine) -> None:
     app.sh("cp -a /etc/leger /root/before")
     commit(app, tree(2), REPOSITORY)
