@@ -186,3 +186,16 @@ def test_the_timers_service_opens_a_private_repository(shared_machine: Machine) 
     assert "canary-of-git" not in machine.journal()
     assert machine.run("grep", "-rl", "canary-of-git", "/var/lib/leger", check=False).stdout == ""
     machine.sh(f"rm {DEFINITIONS}/inside.yaml; leger sync; systemctl stop webgit.service")
+
+
+def test_the_timers_service_follows_a_repository_of_another_user(shared_machine: Machine) -> None:
+    machine = shared_machine
+    commit(machine, {"theirs.container": container(), ".leger.yaml": QUICK}, "/srv/theirs")
+    machine.sh(
+        "chown -R nobody /srv/theirs\n"
+        f"mkdir -p {DEFINITIONS}; echo 'source: /srv/theirs' >{DEFINITIONS}/theirs.yaml"
+    )
+    done = machine.run("systemctl", "start", "leger-sync.service", check=False, timeout=120)
+    assert done.code == 0, machine.journal("-u", "leger-sync.service")
+    assert active(machine, "theirs.service") == ["active"]
+    machine.sh(f"rm {DEFINITIONS}/theirs.yaml; leger sync")
