@@ -105,7 +105,10 @@ def test_a_mounted_tree_is_seen(tmp_path: Path) -> None:
 
 
 def test_nothing_goes_while_a_plan_is_made_of_trees_that_no_generation_names(scope: Scope) -> None:
-    with disk.lock_folder(scope.store, shared=True), disk.lock(scope.store, shared=True):
+    with (
+        disk.lock_folder(scope.store, shared=True),
+        disk.lock_folder(scope.store, shared=True),
+    ):
         assert collect.collect(scope, Keep(1)) == []
     assert len(collect.collect(scope, Keep(1))) == len(DIGESTS) - 2  # and the way back
 
