@@ -14,7 +14,19 @@ from pathlib import Path
 
 from leger_generator.identity import is_same, quadlet_identity
 
-from leger import drift, emitted, generation, podman, processes, quadlet, systemd, tree, yamlfile
+from leger import (
+    collect,
+    drift,
+    emitted,
+    generation,
+    hostfolders,
+    podman,
+    processes,
+    quadlet,
+    systemd,
+    tree,
+    yamlfile,
+)
 from leger.errors import LegerError
 from leger.generation import Current, Generation
 from leger.legerdclient import Client, UnreachableError
@@ -154,18 +166,32 @@ def _mode(path: Path, forbidden: int) -> Line | None:
 
 def trees(patient: Patient) -> Iterator[Line]:
     """Every tree is what its name says; drift tells of those that run."""
-    built = patient.current.compiled.deployments.values() if patient.current else ()
-    deployed = {one.tree.path for one in built}
+    compiled = patient.current.compiled if patient.current else generation.EMPTY
+    deployed = {one.tree.path for one in compiled.deployments.values()}
     store = patient.scope.store
+    used = collect.mounted()
     found, number = [], 0
     for path in sorted(store.iterdir()) if store.is_dir() else ():
         if path.name.startswith(".") or path in deployed:
             continue
+        if path.is_symlink() or not path.is_dir():
+            found.append(Line(False, f"{path} is none of Leger's", f"rm {path}"))
+            continue
         number += 1
         if tree.read(path).digest != path.name.rpartition("-")[2]:
-            text = f"{path} was changed by hand; no unit that runs uses it"
-            found.append(Line(False, text, f"rm -r {path}: it is made again when it is needed"))
-    yield from _all_or(found, f"{number} trees of earlier generations are as they were written")
+            found.append(_changed(path, is_used=path.name in used))
+    yield from _all_or(found, f"{number} trees that no deployment has now are as they were written")
+
+
+def _changed(path: Path, *, is_used: bool) -> Line:
+    """A tree that was changed by hand; without a file that runs have mounted these turn empty."""
+    if path.name.startswith(f"{hostfolders.NAME}-"):
+        return Line(False, f"{path} was changed by hand", "leger apply")
+    if is_used:
+        text = f"{path} was changed by hand, and a container that runs still has it mounted"
+        return Line(False, text, "leger service restart its deployment; then it is removed")
+    text = f"{path} was changed by hand; nothing that runs uses it"
+    return Line(False, text, f"rm -r {path}: it is made again when it is needed")
 
 
 def drifted(patient: Patient) -> Iterator[Line]:

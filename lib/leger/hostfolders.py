@@ -50,7 +50,7 @@ def copy(scope: Scope, found: Mapping[str, Path], left_out: Collection[str]) -> 
         for extra in map(Path, extras.get(name, ())):
             if data := _read(extra):
                 files[f"{number:04}/{name}.d/{extra.name}"] = File.of(data)
-    return tree.write(scope, NAME, files) if files else None
+    return tree.write(scope, NAME, files, mend=True) if files else None
 
 
 def adoptable(scope: Scope, found: Mapping[str, Path], names: Collection[str]) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from leger import disk, doctor, podman, tree
+from leger import collect, disk, doctor, hostfolders, podman, tree
 from leger.doctor import Patient
 from leger.tree import File
 from repositories import place
@@ -59,10 +59,35 @@ def test_a_tree_that_no_unit_uses_is_read_as_well(patient):
     (made.path / "a").write_text("2")
     assert wrong(doctor.trees(patient)) == [
         (
-            f"{made.path} was changed by hand; no unit that runs uses it",
+            f"{made.path} was changed by hand; nothing that runs uses it",
             f"rm -r {made.path}: it is made again when it is needed",
         )
     ]
+
+
+def test_no_tree_is_to_be_removed_under_who_uses_it(patient, monkeypatch):
+    """Without it a container's mounts would turn empty, and the generator lack the host's own."""
+    used = tree.write(patient.scope, "web", {"a": File.of(b"1")})
+    theirs = tree.write(patient.scope, hostfolders.NAME, {"0000/a.network": File.of(b"")})
+    (patient.scope.store / "stray").write_text("")
+    (used.path / "a").write_text("2")
+    (theirs.path / "0000/a.network").write_text("x")
+    monkeypatch.setattr(collect, "mounted", lambda: {used.path.name})
+    mends = dict(wrong(doctor.trees(patient)))
+    assert len(mends) == 3
+    assert mends[f"{theirs.path} was changed by hand"] == "leger apply"
+    assert mends[f"{patient.scope.store}/stray is none of Leger's"].startswith("rm ")
+    assert not any("rm -r" in mend for mend in mends.values())
+
+
+def test_the_hosts_own_quadlets_are_copied_as_they_are(scope):
+    own = scope.quadlet_folders[0] / "a.network"
+    place(own, "[Network]\n")
+    found = hostfolders.find(scope)
+    made = hostfolders.copy(scope, found, ())
+    (made.path / "0000/a.network").write_text("[Network]\nInternal=true\n")
+    hostfolders.copy(scope, found, ())
+    assert (made.path / "0000/a.network").read_text() == "[Network]\n"
 
 
 @pytest.mark.parametrize(
