@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from leger import (
     badcommits,
     changes,
     collect,
     generation,
+    goback,
     imageids,
     images,
     planning,
@@ -31,9 +33,11 @@ from leger.switch import Host
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done.
+    """What was done, and is so now.
 
-    `left` names what of removed deployments stays on the host, `lost` their volumes that went.
+    `refused` says why deployments are not as they were wished; of those that were and went back,
+    `returned`, it does so together, by the name "". `left` names what of removed deployments
+    stays on the host, `lost` their volumes that went.
     """
 
     generation: int
@@ -41,9 +45,16 @@ class Outcome:
     changes: Changes
     warnings: tuple[Fault, ...] = ()
     refused: Mapping[str, LegerError] = field(default_factory=dict)
+    returned: frozenset[str] = frozenset()
     left: tuple[str, ...] = ()
     moves: tuple[Move, ...] = ()
     lost: tuple[str, ...] = ()
+
+    def insist(self) -> Self:
+        """Itself; raises NotHealthyError if anything went back."""
+        if "" in self.refused:
+            raise self.refused[""]
+        return self
 
 
 def settled(host: Host) -> None:
@@ -76,9 +87,10 @@ def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
         plan.insist()
     outcome = apply(host, plan, why)
     done = {move.name for move in plan.moves} | {target.deployment.name for target in wish.targets}
-    for name in sorted(done - plan.refused.keys()):
+    done -= outcome.refused.keys() | outcome.returned
+    for name in sorted(done):
         staging.discard(host.scope, name)
-    badcommits.forget(host.scope, done - plan.refused.keys())
+    badcommits.forget(host.scope, done)
     return outcome
 
 
@@ -163,25 +175,60 @@ def stage(host: Host, target: Target) -> bool:
 def apply(host: Host, plan: Plan, why: str) -> Outcome:
     """Switch to what `plan` says; `why` is what the history tells.
 
-    The caller holds the lock since before the plan was made. Raises NotHealthyError after it went
-    back, InterruptedSwitchError when the host shuts down, LegerError when nothing was changed.
+    The caller holds the lock since before the plan was made. Raises InterruptedSwitchError when
+    the host shuts down, LegerError when nothing was changed.
     """
-    number = plan.old.number if plan.old else 0
+    outcome = _outcome(plan, plan.old.number if plan.old else 0)
     if plan.is_same:
         switch.write_definitions(host.scope, plan.step.definitions)
     else:
         target = generation.new(host.scope, plan.new, plan.definitions, why)
         try:
-            number = switch.switch(host, plan.old, target, plan.changes, plan.step).number
+            switched = switch.switch(host, plan.old, target, plan.changes, plan.step)
+            outcome = replace(outcome, generation=switched.number)
         except switch.NotHealthyError as error:
-            telling.went_back(host, why, plan.moves, error)
-            raise
+            outcome = _with_returned(host, plan, outcome, error)
         collect.collect(host.scope)
-        telling.changed(host, why, plan.moves, plan.changes)
-    return replace(_outcome(plan, number), left=_leave(host.scope, plan))
+        _tell(host, plan, outcome, why)
+    return replace(outcome, left=_leave(host.scope, plan, outcome.returned))
 
 
-def _leave(scope: Scope, plan: Plan) -> tuple[str, ...]:
+def _with_returned(
+    host: Host, plan: Plan, outcome: Outcome, error: switch.NotHealthyError
+) -> Outcome:
+    """`outcome` without what went back."""
+    now = generation.load_current(host.scope)
+    if now is None:
+        raise error
+    back = frozenset(item.deployment for item in error.returned)
+    sets = [plan.new, *([plan.old.compiled] if plan.old else ())]
+    why = {
+        unit: reason
+        for unit, reason in plan.changes.why.items()
+        if back.isdisjoint(goback.owner(compiled, unit) for compiled in sets)
+    }
+    return replace(
+        outcome,
+        generation=now.number,
+        commits=planning.commits(now.compiled),
+        changes=replace(plan.changes, why=why),
+        refused={**outcome.refused, "": error},
+        returned=back,
+        moves=tuple(move for move in outcome.moves if move.name not in back),
+    )
+
+
+def _tell(host: Host, plan: Plan, outcome: Outcome, why: str) -> None:
+    """What stayed and what went back are two events."""
+    error = outcome.refused.get("")
+    if error is None or (outcome.returned and (outcome.moves or outcome.changes.why)):
+        telling.changed(host, why, outcome.moves, outcome.changes)
+    if error is not None:
+        back = [move for move in plan.moves if move.name in outcome.returned]
+        telling.went_back(host, why, back or plan.moves, error)
+
+
+def _leave(scope: Scope, plan: Plan, returned: Collection[str]) -> tuple[str, ...]:
     from leger import removal
 
     if plan.old is None:
@@ -189,6 +236,6 @@ def _leave(scope: Scope, plan: Plan) -> tuple[str, ...]:
     built = plan.old.compiled.deployments
     return tuple(
         item
-        for name in sorted(plan.removed)
+        for name in sorted(plan.removed.difference(returned))
         for item in removal.leave(scope, built[name], plan.new)
     )

@@ -29,6 +29,7 @@ def deploy(host: Host, wanted: Sequence[Deployment], options: Options) -> Outcom
     """Bring `wanted` to the newest commit of their refs, all others as they are.
 
     Raises FaultsError when the content cannot be deployed; then nothing was changed.
+    NotHealthyError after something went back.
     """
     applying.settled(host)
     targets = []
@@ -41,7 +42,7 @@ def deploy(host: Host, wanted: Sequence[Deployment], options: Options) -> Outcom
     )
     why = f"deploy {', '.join(item.name for item in wanted)}"
     if not options.dry_run:
-        return applying.bring(host, wish, why, strict=True)
+        return applying.bring(host, wish, why, strict=True).insist()
     plan = planning.make(host, wish)
     plan.insist()
     return applying.foresee(plan)
@@ -78,7 +79,8 @@ def remove(host: Host, name: str, *, volumes: bool = False) -> Outcome:
             raise LegerError(f"there is no deployment {name}", hint="leger deploy list")
         path.unlink()
         return Outcome(old.number if old else 0, {}, Changes())
-    outcome = applying.bring(host, Wish(removed=frozenset({name})), f"remove {name}", strict=True)
+    wish = Wish(removed=frozenset({name}))
+    outcome = applying.bring(host, wish, f"remove {name}", strict=True).insist()
     if not volumes:
         return outcome
     return _without_volumes(host, outcome, what.unshared(old.compiled, name))

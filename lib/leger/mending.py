@@ -66,8 +66,8 @@ class Result:
 def reconcile(host: Host, names: Collection[str], options: Options) -> Result:
     """Bring `names` (or all) to what their definitions say, and mend what drifted.
 
-    Raises NotHealthyError after a switch that went back, InterruptedSwitchError when the host
-    shuts down, with `strict` any LegerError before anything was switched.
+    What went back is in `failed`. Raises InterruptedSwitchError when the host shuts down, with
+    `strict` any LegerError before anything was switched.
     """
     applying.settled(host)
     wanted = intent.read(host.scope, names, fetch=False, retry=options.retry)

@@ -87,26 +87,36 @@ def read(scope: Scope) -> tuple[dict[str, Staged], dict[str, LegerError]]:
     return found, broken
 
 
-def choose(scope: Scope, names: list[str], *, everything: bool) -> dict[str, Staged]:
-    """The staged deployments that are named, or all. Raises UsageError for what does not wait."""
+def choose(
+    scope: Scope, names: list[str], *, everything: bool
+) -> tuple[dict[str, Staged], dict[str, LegerError]]:
+    """The staged deployments that are named, or all, and those that cannot be read.
+
+    Raises UsageError for what does not wait.
+    """
     if bool(names) == everything:
         raise UsageError("either names or --all is needed", hint="leger staged list")
     found, broken = read(scope)
     for name in names:
-        if name in broken:
-            raise broken[name]
-        if name not in found:
+        if name not in found and name not in broken:
             raise UsageError(f"{name} is not staged", hint="leger staged list")
-    return {name: staged for name, staged in found.items() if everything or name in names}
+    return (
+        {name: staged for name, staged in found.items() if everything or name in names},
+        {name: error for name, error in broken.items() if everything or name in names},
+    )
 
 
-def refuse_changed(scope: Scope, staged: Staged) -> None:
-    """Raise LegerError if the host's definition is another than when it was staged."""
+def approved(scope: Scope, staged: Staged) -> Target:
+    """What is to be deployed now that somebody says so.
+
+    Raises LegerError if the host's definition is another than when it was staged.
+    """
     if _defined(scope, staged.name) not in (staged.before, staged.definition):
         raise LegerError(
             f"{staged.name}: its definition has changed since it was staged",
             hint=f"leger deploy update {staged.name} --stage",
         )
+    return staged.target(scope)
 
 
 def discard(scope: Scope, name: str) -> bool:

@@ -157,16 +157,26 @@ def test_staged_is_read_as_it_was_written(scope: Scope) -> None:
         staging.choose(scope, ["web"], everything=True)
 
 
+def test_of_all_that_wait_the_unreadable_ones_are_told(scope: Scope) -> None:
+    for name in ("web", "db"):
+        staging.stage(scope, target(name), Path("/store/web-0123456789abcdef"))
+    (scope.staged / "db.json").write_text("{")
+    found, broken = staging.choose(scope, [], everything=True)
+    assert (list(found), list(broken)) == (["web"], ["db"])
+    assert list(staging.choose(scope, ["db"], everything=False)[1]) == ["db"]
+    assert staging.choose(scope, ["web"], everything=False)[1] == {}
+
+
 def test_a_definition_that_changed_since_it_was_staged_is_not_overwritten(scope: Scope) -> None:
     item = target("web")
     scope.deployments.mkdir(parents=True)
     (scope.deployments / "web.yaml").write_bytes(b"source: /srv/web\n")
     staging.stage(scope, item, Path("/store/web-0123456789abcdef"))
     waiting = staging.read(scope)[0]["web"]
-    staging.refuse_changed(scope, waiting)
+    assert staging.approved(scope, waiting) == item
     (scope.deployments / "web.yaml").write_bytes(b"source: /srv/other\n")
     with pytest.raises(LegerError, match="changed since it was staged"):
-        staging.refuse_changed(scope, waiting)
+        staging.approved(scope, waiting)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", ".", "a/b", "UPPER"])

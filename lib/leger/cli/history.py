@@ -24,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
             locked, options.number, options.deployment, dry_run=options.dry_run
         )
     _tell(outcome, options)
-    return 0
+    output.failures(outcome.refused)
+    return 1 if outcome.refused else 0
 
 
 def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
@@ -38,11 +39,12 @@ def _tell(outcome: Outcome, options: argparse.Namespace) -> None:
                     for move in outcome.moves
                 },
                 "units": steps.raw(outcome.changes),
+                "failed": {name: str(error) for name, error in outcome.refused.items()},
                 "dry_run": options.dry_run,
             }
         )
         return
-    if not outcome.moves and not outcome.changes.why:
+    if not (outcome.moves or outcome.changes.why or outcome.refused):
         output.result(f"nothing to roll back: it is what runs, as generation {outcome.generation}")
         return
     for line in steps.lines(outcome.changes):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from datetime import datetime
 
 from leger import applying, disk, planning, preview, staging, systemd
 from leger.cli import host, output, plan, service, sync
-from leger.errors import InvalidQuadletsError, UsageError
+from leger.errors import InvalidQuadletsError, LegerError, UsageError
 from leger.intent import Intent
 from leger.outlook import Outlook
 from leger.planning import Wish
 from leger.scope import Scope
-from leger.staging import Staged
 from leger.switch import Host
 
 
@@ -52,13 +52,13 @@ def _list(scope: Scope, *, as_json: bool) -> int:
 def _diff(options: argparse.Namespace) -> int:
     scope = host.scope(user=options.user)
     everything = options.all or not options.name
-    chosen = staging.choose(scope, options.name, everything=everything)
+    chosen, broken = staging.choose(scope, options.name, everything=everything)
     acting = Host(scope, systemd.connect(scope), output.progress)
-    wish = _wish(scope, chosen)
+    wish = Wish(tuple(item.target(scope) for item in chosen.values()))
     with disk.lock_folder(scope.store, shared=True):
         made = planning.make(acting, wish)
         shown = tuple(preview.previews(scope, made))
-    nothing = Intent(Outlook({}, {}, {}, {}), wish)
+    nothing = Intent(Outlook({}, broken, {}, {}), wish)
     seen = plan.Seen(nothing, made, shown, reread=preview.reread(made))
     if options.json:
         output.document(plan.raw(seen))
@@ -70,12 +70,20 @@ def _diff(options: argparse.Namespace) -> int:
 def _apply(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         applying.settled(locked)
-        chosen = staging.choose(locked.scope, options.name, everything=options.all)
-        for item in chosen.values():
-            staging.refuse_changed(locked.scope, item)
-        wish = _wish(locked.scope, chosen)
-        why = f"staged: {', '.join(chosen)}"
+        chosen, refused = staging.choose(locked.scope, options.name, everything=options.all)
+        targets = {}
+        for name, item in chosen.items():
+            try:
+                targets[name] = staging.approved(locked.scope, item)
+            except LegerError as error:
+                refused[name] = error
+        if refused and (options.strict or not targets):
+            output.failures(refused)
+            return _code(refused)
+        why = f"staged: {', '.join(targets)}"
+        wish = Wish(tuple(targets.values()))
         outcome = applying.bring(locked, wish, why, strict=options.strict)
+    refused |= outcome.refused
     output.warnings(outcome.warnings)
     if options.json:
         output.document(
@@ -83,13 +91,17 @@ def _apply(options: argparse.Namespace) -> int:
                 "generation": outcome.generation,
                 "applied": {move.name: move.after for move in outcome.moves},
                 "why": dict(outcome.changes.why),
-                "failed": {name: str(error) for name, error in outcome.refused.items()},
+                "failed": {name: str(error) for name, error in refused.items()},
             }
         )
     else:
         sync.tell_outcome(outcome)
-    output.failures(outcome.refused)
-    return max((error.exit_code for error in outcome.refused.values()), default=0)
+    output.failures(refused)
+    return _code(refused)
+
+
+def _code(refused: Mapping[str, LegerError]) -> int:
+    return max((error.exit_code for error in refused.values()), default=0)
 
 
 def _discard(options: argparse.Namespace) -> int:
@@ -109,7 +121,3 @@ def _discard(options: argparse.Namespace) -> int:
         for name in names:
             output.result(f"{name}: no longer staged")
     return 0
-
-
-def _wish(scope: Scope, chosen: dict[str, Staged]) -> Wish:
-    return Wish(tuple(item.target(scope) for item in chosen.values()))
