@@ -38,12 +38,21 @@ def as_it_runs(scope: Scope, old: Generation, names: Collection[str]) -> Mapping
     return {name: id_ for name, id_ in found.items() if name in names}
 
 
-def keep(names: Collection[str], known: Mapping[str, str]) -> dict[str, str]:
-    """The ids of `names`, each kept from now on; those of `known` are already."""
+def keep(
+    names: Collection[str], known: Mapping[str, str], tags: Mapping[str, str]
+) -> dict[str, str]:
+    """The ids of `names`, with `tags` given, each kept; those of `known` are already."""
     found = podman.image_ids(names)
+    found |= {name: id_ for name, id_ in tags.items() if name in names}
     for id_ in sorted(set(found.values()) - set(known.values())):
         podman.tag(id_, f"{KEPT}:{id_[:16]}")
     return found
+
+
+def present(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those of `tags`, ids by name, whose image is still there."""
+    there = podman.image_ids(tags.values())
+    return {name: id_ for name, id_ in tags.items() if id_ in there}
 
 
 def give_back(tags: Mapping[str, str]) -> None:

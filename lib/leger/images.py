@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from leger import podman, processes
+from leger import imageids, podman, processes
 from leger.errors import LegerError
 from leger.model import Unit
 from leger.unitfile import UnitFile, words
@@ -19,25 +19,45 @@ class ImageError(LegerError):
     """An image cannot be had; nothing was stopped."""
 
 
-def provide(units: Iterable[Unit], report: Report) -> None:
-    """Have the image of each of `units`, or raise ImageError naming all that cannot be had."""
-    faults = []
+def provide(units: Iterable[Unit], report: Report, known: Collection[str] = ()) -> dict[str, str]:
+    """Have the image of each of `units`, or raise ImageError naming all that cannot be had.
+
+    A name that a build takes from another image means that one again afterwards: what runs with it
+    may be started anew before anybody switches. Returns the ids that such names are to mean then.
+    The names `known` get an image by the switch too.
+    """
     wanted = list(units)
-    podman.image_ids(name for unit in wanted for name in _named(unit))  # all by one call
-    for unit in wanted:
-        try:
-            if unit.kind in _RUN_AHEAD:
-                report(f"{unit.deployment}: {_doing(unit)}")
-                _run_ahead(unit)
-            for image in _named(unit):
-                _pull(unit, image, report)
-        except ImageError as error:
-            faults.append(error)
+    built = {name for unit in wanted for name in built_images(unit)}
+    named = {name for unit in wanted for name in _named(unit)}.difference(known)
+    found = podman.image_ids(built | named)  # all by one call
+    faults = []
+    try:
+        for unit in wanted:
+            try:
+                if unit.kind in _RUN_AHEAD:
+                    report(f"{unit.deployment}: {_doing(unit)}")
+                    _run_ahead(unit)
+                for image in _named(unit):
+                    if image in named:
+                        _pull(unit, image, report)
+            except ImageError as error:
+                faults.append(error)
+        made = podman.image_ids(built)
+    finally:
+        imageids.give_back({name: id_ for name, id_ in found.items() if name in built})
     if faults:
         raise ImageError(
             "\n".join(str(fault) for fault in faults),
             hint=next((fault.hint for fault in faults if fault.hint), ""),
         )
+    return made
+
+
+def built_images(unit: Unit) -> list[str]:
+    """The names that a .build gives its image."""
+    if unit.kind != "build":
+        return []
+    return UnitFile.parse(unit.text).values("X-Build", "ImageTag")
 
 
 def _named(unit: Unit) -> tuple[str, ...]:

@@ -6,12 +6,11 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from leger import adoption, podman, recall, remembered, rotation
+from leger import adoption, images, podman, recall, remembered, rotation
 from leger.backup import kept, what
 from leger.errors import LegerError
-from leger.model import Built, Compiled, Unit
+from leger.model import Built, Compiled
 from leger.scope import Scope
-from leger.unitfile import UnitFile
 
 
 def unbound(old: Compiled, new: Compiled) -> tuple[str, ...]:
@@ -49,7 +48,7 @@ def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
     left += [
         f"image {name}"
         for unit in gone.units.values()
-        for name in built_images(unit)
+        for name in images.built_images(unit)
         if podman.has_image(name)
     ]
     data = scope.data / gone.name
@@ -65,13 +64,6 @@ def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
     return tuple(left)
 
 
-def built_images(unit: Unit) -> list[str]:
-    """The names that a .build gives its image."""
-    if unit.kind != "build":
-        return []
-    return UnitFile.parse(unit.text).values("X-Build", "ImageTag")
-
-
 def _bound(compiled: Compiled) -> Iterator[str]:
     for built in compiled.deployments.values():
         for binding in built.bindings:
@@ -81,7 +73,7 @@ def _bound(compiled: Compiled) -> Iterator[str]:
 def _built(compiled: Compiled) -> Iterator[str]:
     for built in compiled.deployments.values():
         for unit in built.units.values():
-            yield from built_images(unit)
+            yield from images.built_images(unit)
 
 
 def remove_mirror(scope: Scope, gone: Built) -> None:

@@ -101,10 +101,10 @@ def switch(
     InterruptedSwitchError when the host shuts down, LegerError when nothing was changed.
     """
     _provide_data(host.scope, old, new.compiled)
-    imageids.give_back(step.tags)
-    images.provide(_touched(new.compiled, planned), host.report)
+    again = imageids.present(step.tags)
+    tags = images.provide(_touched(new.compiled, planned), host.report, again) | again
     before, compiled = old.compiled if old else EMPTY, new.compiled
-    saved = replace(new, images=_image_ids(host.scope, old, new, planned)).save(host.scope)
+    saved = replace(new, images=_image_ids(host.scope, old, new, planned, tags)).save(host.scope)
     todo = Switch(
         origin=old.point if old else Point(),
         target=saved.point,
@@ -122,6 +122,7 @@ def switch(
         images=removal.unbuilt(before, compiled),
         adopt=step.adopt,
         restore=step.restore,
+        tags=tags,
         definitions=step.definitions,
         previous=_previous(host.scope, step.definitions),
         timeout=step.timeout,
@@ -135,9 +136,13 @@ def switch(
 
 
 def _image_ids(
-    scope: Scope, old: Generation | None, new: Generation, planned: Changes
+    scope: Scope,
+    old: Generation | None,
+    new: Generation,
+    planned: Changes,
+    tags: Mapping[str, str],
 ) -> Mapping[str, str]:
-    """What the names of images mean now; what they meant until now is recorded with `old`."""
+    """What the names of images mean with `tags`; what they mean until then is noted with `old`."""
     known: Mapping[str, str] = {}
     if old is not None and old.created:
         names = imageids.named(old.compiled, (*planned.stop, *planned.restart))
@@ -146,7 +151,7 @@ def _image_ids(
     touched = imageids.named(new.compiled, (*planned.restart, *planned.start))
     own = imageids.named(new.compiled, _units(new.compiled))
     still = {name: id_ for name, id_ in known.items() if name in own}
-    return {**still, **imageids.keep(touched, known)}
+    return {**still, **imageids.keep(touched, known, tags)}
 
 
 def recover(host: Host) -> str:

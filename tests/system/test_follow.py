@@ -7,7 +7,7 @@ import os
 
 import pytest
 from machine import SUITES, Machine
-from system.application import commit
+from system.application import IMAGE, commit
 from system.following import FOLDER, answer, author, container, define, process, versions
 
 SOAK = os.environ.get("LEGER_SOAK") == "1"
@@ -139,6 +139,36 @@ def test_staged_waits_is_replaced_by_a_newer_one_and_is_applied_or_discarded(hos
     assert versions(host) == {"web": "4"}
     host.run("leger", "staged", "apply", "new")
     assert versions(host) == {"new": "1", "web": "4"}
+
+
+def test_what_is_built_for_a_staged_deployment_does_not_run_before_it_is_applied(
+    host: Machine,
+) -> None:
+    def build(version: int) -> None:
+        tree = {
+            "web.container": container(1, image="web.build"),
+            "web.build": "[Build]\nImageTag=localhost/web\nSetWorkingDirectory=unit\nPull=never\n",
+            "Containerfile": f"FROM {IMAGE}\nENV BUILT={version}\n",
+        }
+        commit(host, tree, "/srv/web")
+
+    def built() -> str:
+        return host.run("podman", "exec", "systemd-web", "sh", "-c", "echo $BUILT").stdout.strip()
+
+    build(1)
+    host.run("leger", "sync", timeout=120)
+    define(host, "web", "update: stage")
+    build(2)
+    host.run("leger", "sync", timeout=120)
+    assert len(answer_rows(host)) == 1
+    host.run("systemctl", "restart", "web.service")
+    assert built() == "1"
+    host.run("leger", "staged", "discard", "web")
+    host.run("systemctl", "restart", "web.service")
+    assert built() == "1"
+    host.run("leger", "sync", timeout=120)
+    host.run("leger", "staged", "apply", "web", timeout=120)
+    assert built() == "2"
 
 
 def answer_rows(machine: Machine) -> list[object]:
