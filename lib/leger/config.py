@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from leger import yamlfile
@@ -13,6 +14,8 @@ from leger.notify import Notify
 from leger.quantities import duration, size
 from leger.scope import Scope
 from leger.yamlfile import Node
+
+_SHARED = ("host", "secrets", "limits", "keep")
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,19 @@ class Config:
 
 
 def load(scope: Scope) -> Config:
-    """The scope's configuration; without a file, the defaults. Raises ConfigError."""
-    if not scope.config.exists():
-        return Config.parse(Node(None, str(scope.config), 1))
-    return Config.parse(yamlfile.read(scope.config))
+    """The scope's configuration; without a file, the defaults. Raises ConfigError.
+
+    What a user's own does not say of the host, secrets, limits and keep, the host's says, if the
+    user may read it.
+    """
+    own = Node(None, str(scope.config), 1)
+    if scope.config.exists():
+        own = yamlfile.read(scope.config)
+    if scope.host_config and os.access(scope.host_config, os.R_OK):
+        hosts = yamlfile.read(scope.host_config).mapping()
+        shared = {key: hosts[key] for key in _SHARED if key in hosts}
+        own = replace(own, value={**shared, **own.mapping()})
+    return Config.parse(own)
 
 
 def _fleet(node: Node) -> Deployment:

@@ -97,6 +97,34 @@ class Summary:
         """As JSON takes it; what is added later leaves these names as they are."""
         return {"format": FORMAT, **asdict(self), "units": dict(self.units)}
 
+    def line(self) -> bytes:
+        """As one line of JSON."""
+        return json.dumps(self.raw(), ensure_ascii=False).encode(errors="replace") + b"\n"
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read one from a line, whoever wrote it. Raises ValueError if it is none."""
+        try:
+            raw = json.loads(data)
+            return cls(
+                **{key: _text(raw[key]) for key in ("host", "scope", "who", "why", "message")},
+                generation=int(raw["generation"]),
+                result=Result(raw["result"]),
+                deployments=tuple(
+                    Move(*(_text(move[key]) for key in ("name", "before", "after")))
+                    for move in raw["deployments"]
+                ),
+                units={_text(unit): _text(why) for unit, why in raw["units"].items()},
+            )
+        except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise ValueError("not a summary") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"not a text: {value!r:.80}")
+    return value
+
 
 def send(scope: Scope, settings: Notify, summary: Summary, report: Callable[[str], None]) -> None:
     """Tell whom config.yaml names, within its time limit; `report` takes the warnings.
@@ -105,11 +133,12 @@ def send(scope: Scope, settings: Notify, summary: Summary, report: Callable[[str
     """
     is_failure = summary.result.event == "failed"
     if not is_failure:
-        forget(scope)
+        forget(scope, summary.scope)
     if summary.result.event not in settings.when:
         return
-    data = json.dumps(summary.raw(), ensure_ascii=False).encode() + b"\n"
-    before = _told(scope)
+    data = summary.line()
+    memory = _memory(scope, summary.scope)
+    before = set(disk.read_file(memory, 4096).split()) if memory.exists() else set()
     now = set()
     for way, tell in _ways(scope, settings):
         mark = _mark(way, summary)
@@ -121,7 +150,7 @@ def send(scope: Scope, settings: Notify, summary: Summary, report: Callable[[str
             report(f"warning: notify: {error}")
     if is_failure and now != before:
         disk.make_folder(scope.state)
-        disk.write_file(scope.notified, b"".join(mark + b"\n" for mark in sorted(now)), 0o600)
+        disk.write_file(memory, b"".join(mark + b"\n" for mark in sorted(now)), 0o600)
 
 
 def _ways(scope: Scope, settings: Notify) -> Iterator[tuple[object, Callable[[bytes], None]]]:
@@ -162,14 +191,17 @@ def _address(given: str) -> str:
     return text
 
 
-def forget(scope: Scope) -> None:
+def forget(scope: Scope, whose: str = "system") -> None:
     """Nothing is wrong now: the next failure is told, even if it is the last one again."""
-    scope.notified.unlink(missing_ok=True)
+    _memory(scope, whose).unlink(missing_ok=True)
 
 
-def _told(scope: Scope) -> set[bytes]:
-    """The marks of the last failure, one for each way that took it."""
-    return set(disk.read_file(scope.notified, 4096).split()) if scope.notified.exists() else set()
+def _memory(scope: Scope, whose: str) -> Path:
+    """Holds the marks of the last failure in the scope `whose` ("system", or a user's name), one
+    for each way that took it.
+    """
+    is_anothers = scope.name == "system" and whose != "system"
+    return scope.notified.with_name(f"notified-{whose}") if is_anothers else scope.notified
 
 
 def _mark(way: object, summary: Summary) -> bytes:

@@ -13,7 +13,10 @@ USERS = Path("/etc/leger/users")
 
 @dataclass(frozen=True)
 class Scope:
-    """The folders that one manager's deployments live in; `name` is "system" or "user"."""
+    """The folders that one manager's deployments live in; `name` is "system" or "user".
+
+    `host_config` is the host's config.yaml, which holds for a user's scope too.
+    """
 
     name: str
     etc: Path
@@ -21,6 +24,7 @@ class Scope:
     runtime: Path
     quadlet_folders: tuple[Path, ...]
     vendor: Path | None = None
+    host_config: Path | None = None
 
     @classmethod
     def system(cls, root: Path = Path("/")) -> Self:
@@ -59,6 +63,7 @@ class Scope:
                 Path(f"/etc/containers/systemd/users/{uid}"),
                 Path("/etc/containers/systemd/users"),
             ),
+            host_config=Path("/etc/leger/config.yaml"),
         )
 
     @property

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from leger import config, generation, notify
+from leger import config, generation, notify, relay
 from leger.changes import Changes
 from leger.errors import LegerError
 from leger.generation import Current
@@ -80,12 +81,23 @@ def _tell(
     units: Mapping[str, str] | None = None,
     message: str = "",
 ) -> None:
-    settings = config.load(to.scope)
-    if not settings.notify.command and not settings.notify.webhook:
-        return
+    summary = _summary(to, result, why, moves=moves, units=units, message=message)
+    relay.write(summary.line(), to.report)
+    notify.send(to.scope, config.load(to.scope).notify, summary, to.report)
+
+
+def _summary(
+    to: Hearer,
+    result: Result,
+    why: str,
+    *,
+    moves: Iterable[Move] = (),
+    units: Mapping[str, str] | None = None,
+    message: str = "",
+) -> Summary:
     current = Current.read(to.scope)
-    summary = Summary(
-        host=settings.host_name,
+    return Summary(
+        host=config.load(to.scope).host_name,
         scope=to.scope.name if to.scope.name == "system" else getpass.getuser(),
         generation=current.point.generation if current else 0,
         who=generation.caller(),
@@ -95,4 +107,29 @@ def _tell(
         units=dict(units or {}),
         message=message,
     )
-    notify.send(to.scope, settings.notify, summary, to.report)
+
+
+def of_user(to: Hearer, user: str, lines: Iterable[bytes], failure: str | None = None) -> None:
+    """What root's leger did as `user`, in the words of that run (lines of `relay`).
+
+    After a sync `failure` says how it failed, "" that it did not.
+    """
+    try:
+        settings = config.load(to.scope)
+    except LegerError as error:
+        to.report(f"warning: notify: {error}")
+        return
+    told = list(_understood(lines))
+    if failure == "":
+        notify.forget(to.scope, user)
+    elif failure and all(summary.result.event != "failed" for summary in told):
+        told.append(_summary(to, Result.FAILED, "sync", message=failure))
+    for summary in told:
+        known = replace(summary, host=settings.host_name, scope=user)
+        notify.send(to.scope, settings.notify, known, to.report)
+
+
+def _understood(lines: Iterable[bytes]) -> Iterator[Summary]:
+    for line in lines:
+        with suppress(ValueError):
+            yield Summary.parse(line)

@@ -21,6 +21,7 @@ DefaultDependencies=false
 [Install]
 WantedBy=default.target
 """
+TELL = "#!/bin/sh\ncat >>/root/told\n"
 DEFINITION = "/etc/leger/users/ada/deployments.d/web.yaml"
 
 
@@ -31,6 +32,8 @@ def host(shared_machine: Machine) -> Machine:
     machine.add_user("ada")
     machine.import_image(IMAGE, user="ada")
     machine.push(POLICY, "/etc/leger/policy.yaml")
+    machine.push(TELL, "/usr/local/bin/tell", 0o755)
+    machine.push("notify: {command: [/usr/local/bin/tell]}\n", "/etc/leger/config.yaml", 0o600)
     machine.sh("mkdir /srv/web; chown ada /srv/web")
     machine.sh("cd /srv/web; git init -q -b main", user="ada")
     commit(machine, CONTAINER)
@@ -58,6 +61,13 @@ def token(machine: Machine) -> str:
     ).stdout
 
 
+def told(machine: Machine) -> list[tuple[object, ...]]:
+    """What root's notify command got since it was asked last."""
+    text = machine.sh("cat /root/told 2>/dev/null || :; rm -f /root/told").stdout
+    keys = ("scope", "who", "result")
+    return [tuple(json.loads(line)[key] for key in keys) for line in text.splitlines()]
+
+
 def users_status(machine: Machine) -> dict[str, object]:
     found = json.loads(machine.run("leger", "status", "--json").stdout)
     users = found["users"]
@@ -70,6 +80,7 @@ def test_a_failed_install_leaves_no_definition(host: Machine) -> None:
     done = host.run(*install, check=False)
     assert "user ada: lingering enabled" in done.stderr
     assert done.code in (1, 4)
+    assert told(host) == [("ada", "root(0)", "rolled back")]
     host.sh("! test -e /etc/leger/users/ada")
     done = host.run(*install, "--dry-run", "--allow-missing-secrets")
     assert "web: would be deployed" in done.stdout
@@ -86,6 +97,7 @@ def test_root_deploys_for_a_user_and_the_timer_follows(host: Machine) -> None:
     assert (version(host), token(host)) == ("1", "one")
     assert host.sh("find /home/ada -uid 0").stdout == ""
     assert host.run("podman", "ps", "-q").stdout == ""
+    assert told(host) == [("ada", "root(0)", "ok")]
 
     _is_not_the_users_to_change(host)
     _is_shown_to_root(host)
@@ -94,10 +106,12 @@ def test_root_deploys_for_a_user_and_the_timer_follows(host: Machine) -> None:
     commit(host, CONTAINER.replace("version=1", "version=2"))
     host.run("systemctl", "start", "leger-sync.service", timeout=120)
     assert version(host) == "2"
+    assert told(host) == [("ada", "root(0)", "ok")]
     commit(host, CONTAINER.replace("version=1", "version=3") + "[Service]\nExecStartPre=false\n")
     bad = host.run("systemctl", "start", "leger-sync.service", check=False, timeout=120)
     assert bad.code != 0
     assert version(host) == "2"
+    assert told(host) == [("ada", "root(0)", "rolled back")]
     assert "web: waits for a new commit" in host.run("leger", "sync").stdout
     history = host.run("leger", "--scope", "ada", "history").stdout
     assert "root(0)" in history
@@ -149,6 +163,7 @@ def _a_fault_of_one_user_holds_back_nobody(host: Machine) -> None:
     assert "there is no user nobody-there" in status.stderr
     done = host.run("leger", "sync", "--json", check=False)
     assert done.code == 1
+    assert told(host) == [("bob", "root(0)", "failed")]
     users = json.loads(done.stdout)["users"]
     assert users["ada"]["failed"] == {}
     assert "/nowhere" in users["bob"]["failed"]["app"]

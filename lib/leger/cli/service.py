@@ -9,11 +9,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from leger import processes
+from leger import processes, relay
 from leger.cli import output
 from leger.errors import NotAuthorisedError
 
-_KEPT = ("LANG", "LC_ALL", "SUDO_UID", "SSH_AUTH_SOCK", "HOME", "PATH", "TERM", "NO_COLOR")
+_KEPT = (
+    "LANG", "LC_ALL", "SUDO_UID", "SSH_AUTH_SOCK", "HOME", "PATH", "TERM", "NO_COLOR",
+    relay.VARIABLE,
+)  # fmt: skip
 
 
 def authorise(*, user: bool) -> None:

@@ -9,12 +9,14 @@ import pwd
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from leger import processes, users
+from leger import processes, relay, users
 from leger.cli import output, service
 from leger.deployment import Deployment
 from leger.errors import LegerError, NotAuthorisedError
+from leger.scope import Scope
 from leger.users import Account
 
 _SECONDS = 24 * 3600.0  # a sync may pull many images; each step has a limit of its own
@@ -43,8 +45,9 @@ def delegate(options: argparse.Namespace, given: Sequence[str]) -> int:
         return _install(account, options, words)
     if options.command == "deploy remove":
         return _remove(account, options, words)
-    if options.changes:
+    if options.changes or options.command == "sync":
         users.provide_manager(account, _report)
+        return _changing(account, words)
     return _attached(account, words)
 
 
@@ -66,10 +69,24 @@ def _remove(account: Account, options: argparse.Namespace, words: list[str]) -> 
 
 def _defining(account: Account, name: str, wanted: Deployment | None, words: list[str]) -> int:
     with users.defining(account, name, wanted) as keep:
-        code = _attached(account, words)
+        code = _changing(account, words)
         if code == 0:
             keep()
     return code
+
+
+def _changing(account: Account, words: list[str]) -> int:
+    with relay.listening(account.runtime, account.uid) as heard:
+        code = _attached(account, words, heard.path)
+    _notify(account, heard.lines)
+    return code
+
+
+def _notify(account: Account, lines: Sequence[bytes], failure: str | None = None) -> None:
+    from leger import telling
+
+    hearer = telling.Watcher(Scope.system(), output.progress)
+    telling.of_user(hearer, account.name, lines, failure)
 
 
 def each(options: argparse.Namespace, given: Sequence[str], run: Callable[[], int]) -> int:
@@ -152,19 +169,30 @@ def _system(run: Callable[[], int]) -> int:
         return error.exit_code
 
 
-def _one(account: Account, options: argparse.Namespace, run: Callable[[], int]) -> int:
-    """Run something as one of the users; what is in the way of that is told."""
+def _one(account: Account, options: argparse.Namespace, run: Callable[[Path | None], int]) -> int:
+    """Run something as one of the users; what is in the way of that is told.
+
+    What changes things is given a file for what it tells root.
+    """
+    lines: list[bytes] = []
+    failure = ""
     try:
         if options.command in _READING:
             users.require_manager(account)
+            code = run(None)
         else:
             users.provide_manager(account, _report)
-        code = run()
+            with relay.listening(account.runtime, account.uid) as heard:
+                code = run(heard.path)
+            lines = heard.lines
+        if code not in (0, _PENDING):
+            failure = f"user {account.name}: leger ended with exit code {code}"
+            output.progress(f"leger: error: {failure}")
     except LegerError as error:
         output.error(error)
-        return error.exit_code
-    if code not in (0, _PENDING):
-        output.progress(f"leger: error: user {account.name}: leger ended with exit code {code}")
+        code, failure = error.exit_code, str(error)
+    if options.command not in _READING:
+        _notify(account, lines, failure if options.command == "sync" else None)
     return code
 
 
@@ -173,24 +201,29 @@ def _worst(codes: Sequence[int]) -> int:
     return max(failed) if failed else max(codes)
 
 
-def _attached(account: Account, words: Sequence[str]) -> int:
+def _attached(account: Account, words: Sequence[str], told: Path | None = None) -> int:
     unit = service.new_name()
-    return service.attached(_command(account, words, unit), ["systemctl"], unit)
+    return service.attached(_command(account, words, unit, told), ["systemctl"], unit)
 
 
-def _captured(account: Account, words: Sequence[str], said: list[str]) -> int:
-    done = processes.run(_command(account, words, service.new_name()), timeout=_SECONDS)
+def _captured(
+    account: Account, words: Sequence[str], said: list[str], told: Path | None = None
+) -> int:
+    command = _command(account, words, service.new_name(), told)
+    done = processes.run(command, timeout=_SECONDS)
     said.append(done.stdout.decode(errors="replace"))
     for line in done.stderr.decode(errors="replace").splitlines():
         output.progress(line)
     return done.code
 
 
-def _command(account: Account, words: Sequence[str], unit: str) -> list[str]:
+def _command(account: Account, words: Sequence[str], unit: str, told: Path | None) -> list[str]:
     """A service of the system's manager that runs leger as the user, beside the user's manager."""
     environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
     environment["XDG_RUNTIME_DIR"] = str(account.runtime)
     environment["SUDO_UID"] = os.environ.get("SUDO_UID", "0")  # who it is that does this
+    if told is not None:
+        environment[relay.VARIABLE] = str(told)
     return [
         *service.transient(unit, environment),
         f"--uid={account.name}",
