@@ -106,6 +106,12 @@ def containers() -> list[Container]:
     ]
 
 
+def those(status: str, ids: Iterable[str]) -> tuple[str, ...]:
+    """The containers among `ids` of this status, in podman's words. Raises LegerError."""
+    found = set(_asked("ps", "-q", "--no-trunc", f"--filter=status={status}").split())
+    return tuple(one for one in ids if one in found)
+
+
 def pause(ids: Iterable[str]) -> None:
     """Freeze running containers. Raises LegerError."""
     _asked("pause", *ids)
@@ -114,8 +120,7 @@ def pause(ids: Iterable[str]) -> None:
 def unpause(ids: Iterable[str]) -> dict[str, str]:
     """Let containers go on that are paused; maps those that do not to podman's reason."""
     bad = {}
-    paused = set(_asked("ps", "-q", "--no-trunc", "--filter=status=paused").split())
-    for one in paused.intersection(ids):
+    for one in those("paused", ids):
         done = processes.run(["podman", "unpause", one], timeout=60)
         if done.code:
             bad[one] = done.message

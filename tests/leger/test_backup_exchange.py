@@ -105,11 +105,12 @@ class Manager:
 @pytest.fixture
 def host(scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host with web.service, which uses data/web, and with a podman that has nothing."""
-    program = tmp_path / "bin/podman"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    for name in ("podman", "systemd-run"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
     text = f"[Service]\nExecStart=podman run -v {scope.data}/web/uploads:/uploads x\n"
     unit = Unit(WEB, "web", "container", "web.container", text, "")
     built = Built("web", "c", "s", Tree(tmp_path / "t", "1", {}), {WEB: unit}, ())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pytest
-from leger.backup import quiet
+from leger.backup import hold, quiet
 from leger.backup.journal import Work
 from leger.backup.what import Users
 from leger.scope import Scope
@@ -22,6 +23,7 @@ class Manager:
 
     def __init__(self) -> None:
         self.up = {DB}
+        self.jobs: list[tuple[str, str]] = []
 
     def states(self, names: Iterable[str]) -> dict[str, State]:
         return {
@@ -35,6 +37,7 @@ class Manager:
         """There are no limits."""
 
     def run(self, jobs: Sequence[tuple[str, str]], _timeout: float) -> dict[str, str]:
+        self.jobs += jobs
         for verb, name in jobs:
             if verb == "start":
                 os.kill(os.getpid(), signal.SIGINT)
@@ -46,7 +49,54 @@ class Manager:
 
 @pytest.fixture
 def host(scope: Scope) -> Host:
+    scope.state.mkdir(parents=True)
     return Host(scope, Manager(), lambda _line: None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A systemd-run and a podman that note what they are asked for; of c1 and c2 c1 is paused."""
+    said = tmp_path / "said"
+    for name, more in (
+        ("systemd-run", ""),
+        ("podman", "case $* in *status=running*) echo c2;; *status=paused*) echo c1 c2;; esac"),
+    ):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"{name} $*\" >>{said}\n{more}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    return said
+
+
+def test_what_uses_it_cannot_start_meanwhile(host: Host, programs: Path) -> None:
+    held = ("db.service", "job.service", r"srv-a\x2db.mount")
+    with quiet.still(host, Work.begin("web"), Users((DB,), held=held), "stop"):
+        assert host.manager.jobs == [("stop", DB)]
+    assert host.manager.jobs[1:] == [("stop", hold.UNIT), ("start", DB)]
+    said = programs.read_text()
+    assert r"Before=shutdown.target db.service job.service srv-a\\x2db.mount " in said
+    assert f"flock {host.scope.lock} true" in said
+
+
+def test_to_pause_is_to_freeze_what_runs_and_to_stop_what_has_no_container(
+    host: Host, programs: Path
+) -> None:
+    users = Users(("a.timer", DB, "web.service"), (DB,), ("web.service",), ("c1", "c2"))
+    with quiet.still(host, Work.begin("web"), users, "pause"):
+        assert host.manager.jobs == [("stop", DB)]
+    said = programs.read_text().splitlines()
+    assert [line for line in said if "pause" in line.split()[1]] == [
+        "podman pause c2",
+        "podman unpause c2",
+    ]
+    assert host.manager.up == {DB}
+
+
+def test_nobody_is_held_where_the_units_run_on(host: Host, programs: Path) -> None:
+    with quiet.still(host, Work.begin("web"), Users((DB,), (DB,), (DB,), ("c2",)), "run"):
+        assert not programs.exists()
+    assert host.manager.up == {DB}
 
 
 def test_interrupted_twice_all_runs_again(host: Host) -> None:

@@ -26,7 +26,9 @@ WantedBy=multi-user.target
 """
 FILES = {
     "web.container": CONTAINER,
-    "idle.container": CONTAINER.replace("ContainerName=web", "ContainerName=idle"),
+    # Where two containers make one volume at the same time, podman fails one of them.
+    "idle.container": "[Unit]\nAfter=web.service\n"
+    + CONTAINER.replace("ContainerName=web", "ContainerName=idle"),
     "store.volume": "[Volume]\nVolumeName=real-name\nLabel=kept=yes\n",
     "uploads/.gitkeep": "",
     ".leger.yaml": "health: {quiet: 100ms}\n",

@@ -16,6 +16,7 @@ from leger.backup.inside import Inside
 from leger.backup.journal import Work
 from leger.backup.kept import Archive, Backup
 from leger.backup.rules import Rules
+from leger.backup.what import Users
 from leger.errors import LegerError
 from leger.generation import Generation
 from leger.podman import Volume
@@ -45,16 +46,16 @@ def create(host: Host, name: str, rules: Rules, why: str) -> Backup | None:
     content = _content(scope, current, name, rules)
     if not content.volumes and not content.data:
         return None
-    names = [volume.name for volume in content.volumes]
-    active = quiet.active(host, current)
-    users = what.users(scope, current.compiled, names, name if content.data else "", active)
-    if rules.method == "stop" and users.strangers:
+    users = _users(host, current, content, name)
+    if rules.method != "run" and users.strangers:
         host.report(f"warning: {', '.join(users.strangers)} is no unit of Leger's and runs on")
     id_ = kept.new_id(scope, name, time.time())
     with _whole_or_not(host, name, id_) as folder:
         work = Work.begin(name, [str(folder)])
         with quiet.still(host, work, users, rules.method):
             archives, left = _write(host, folder, content, name, rules)
+            if rules.method == "stop":
+                quiet.insist(_users(host, current, content, name))
         left = (*content.left_out, *(f"data: {path}" for path in left))
         backup = Backup(
             archives=archives, left_out=left, **_origin(current, name) | {"id": id_, "why": why}
@@ -97,6 +98,12 @@ def _origin(current: Generation, name: str) -> dict[str, Any]:
 def _content(scope: Scope, current: Generation, name: str, rules: Rules) -> _Content:
     volumes, left = what.chosen(current.compiled, name, rules)
     return _Content(tuple(volumes), _has_data(scope, name), tuple(left))
+
+
+def _users(host: Host, current: Generation, content: _Content, name: str) -> Users:
+    names = [volume.name for volume in content.volumes]
+    data = name if content.data else ""
+    return what.users(host.scope, current.compiled, names, data, quiet.active(host, current))
 
 
 def _has_data(scope: Scope, name: str) -> bool:

@@ -1,5 +1,7 @@
 """Nobody writes for the time: units stopped, or containers paused, and all of them back after.
 
+Meanwhile none of them starts, whoever asks for it (`hold`).
+
 What has to come back is in the journal before anything is stopped, so that it comes back after a
 failure and after `kill -9` as well.
 """
@@ -12,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from leger import changes, generation, podman
-from leger.backup import journal
+from leger.backup import hold, journal
 from leger.backup.inside import Inside
 from leger.backup.journal import Work
 from leger.backup.what import Users
@@ -36,32 +38,33 @@ def active(host: Host, current: Generation | None) -> dict[str, bool]:
     return {name: state.stoppable for name, state in states.items()}
 
 
-def stopped(host: Host, work: Work, users: Users) -> Work:
-    """Stop `users`; returns the journal, saved, with what has to be started again.
+def stopped(host: Host, work: Work, units: Collection[str]) -> Work:
+    """Stop `units`; returns the journal, saved, with what has to be started again.
 
     Raises LegerError when a unit does not stop; then the caller resumes.
     """
-    if not users.units:
+    if not units:
         return work
-    both = _with_them(host, users.units)
+    both = _with_them(host, units)
     states = host.manager.states(both)
     back = [name for name in both if states[name].stoppable]
     work = replace(work, start=tuple(dict.fromkeys([*work.start, *back])))
     work.save(host.scope)
-    host.report(f"stop {' '.join(users.units)}")
-    results = host.manager.run([("stop", name) for name in users.units], STOP_SECONDS)
+    host.report(f"stop {' '.join(units)}")
+    results = host.manager.run([("stop", name) for name in units], STOP_SECONDS)
     if bad := problems(results):
         raise LegerError(f"{next(iter(bad))} could not be stopped: {next(iter(bad.values()))}")
     return work
 
 
-def paused(host: Host, work: Work, users: Users) -> Work:
-    """Freeze the containers of `users`; returns the journal, saved, with them."""
-    if not users.containers:
+def paused(host: Host, work: Work, containers: Collection[str]) -> Work:
+    """Freeze those of `containers` (ids) that run; returns the journal, saved, with them."""
+    running = podman.those("running", containers)
+    if not running:
         return work
-    work = replace(work, paused=users.containers)
+    work = replace(work, paused=running)
     work.save(host.scope)
-    podman.pause(users.containers)
+    podman.pause(running)
     return work
 
 
@@ -72,6 +75,7 @@ def resume(host: Host, work: Work) -> dict[str, str]:
     """
     if work.boot != boot_id():
         return {}
+    hold.release(host.manager)
     podman.changed()
     bad = podman.unpause(work.paused) if work.paused else {}
     for _ in range(2):  # once more: what was killed may have left a container behind
@@ -96,15 +100,18 @@ def _started_with(host: Host, names: Collection[str]) -> Collection[str]:
 def still(host: Host, work: Work, users: Users, method: str) -> Iterator[Work]:
     """While it lasts, `users` do not write (method stop or pause; run lets them).
 
+    To pause is to freeze containers; what writes without one is stopped all the same.
+
     Raises LegerError at the end if something did not come back, unless another error is on its
     way.
     """
     done = work
     try:
-        if method == "stop":
-            done = stopped(host, work, users)
-        elif method == "pause":
-            done = paused(host, work, users)
+        if method != "run":
+            hold.take(host.scope, users.held)
+            done = stopped(host, work, users.units if method == "stop" else users.plain)
+        if method == "pause":
+            done = paused(host, done, users.containers)
         yield done
     except BaseException:
         _tell(host, _resumed(host, done))
@@ -114,6 +121,15 @@ def still(host: Host, work: Work, users: Users, method: str) -> Iterator[Work]:
         raise LegerError(
             f"{', '.join(bad)} did not come back afterwards",
             hint=f"journalctl -b -u {next(iter(bad))}",
+        )
+
+
+def insist(users: Users) -> None:
+    """Raise LegerError if there are units to stop, now that all of them were."""
+    if users.units:
+        raise LegerError(
+            f"{', '.join(users.units)} was started meanwhile, so nothing was saved or replaced",
+            hint=f"journalctl -b -u {users.units[0]}",
         )
 
 
@@ -165,7 +181,7 @@ def _tell(host: Host, bad: dict[str, str]) -> None:
         host.report(f"warning: {name} ran before and could not be started again: {reason}")
 
 
-def _with_them(host: Host, units: tuple[str, ...]) -> list[str]:
+def _with_them(host: Host, units: Collection[str]) -> list[str]:
     """`units` and all that the manager stops together with them."""
     found = dict.fromkeys(units)
     queue = list(units)

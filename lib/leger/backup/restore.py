@@ -50,6 +50,7 @@ def restore(host: Host, backup: Backup, only: Collection[str] = ()) -> tuple[Arc
         ]
         users = _users(host, backup.deployment, wanted)
         with unbroken(), quiet.still(host, work, users, "stop") as running:
+            quiet.insist(_users(host, backup.deployment, wanted))
             committed = replace(running, pairs=tuple(pairs))
             committed.save(scope)
             exchange.carry_out(scope, committed)
@@ -80,10 +81,12 @@ def recover(host: Host) -> list[str]:
 
 
 def _finish(host: Host, work: Work) -> list[str]:
-    names = {pair.volume for pair in work.pairs}
-    users = _using(host, work.deployment, names - {""}, data="" in names)
+    names = {pair.volume for pair in work.pairs} - {""}
+    data = any(not pair.volume for pair in work.pairs)
     try:
+        users = _using(host, work.deployment, names, data=data)
         with unbroken(), quiet.still(host, work, users, "stop") as running:
+            quiet.insist(_using(host, work.deployment, names, data=data))
             exchange.carry_out(host.scope, running)
     except LegerError as error:
         raise LegerError(
@@ -122,20 +125,20 @@ def _refuse_elsewhere(wanted: Iterable[Archive], there: Mapping[str, Volume]) ->
 def _users(host: Host, deployment: str, wanted: Iterable[Archive]) -> Users:
     """Who has to be stopped. Raises LegerError where that is not Leger's to do."""
     names = {one.name for one in wanted if one.kind == "volume"}
-    users = _using(host, deployment, names, data=any(one.kind == "data" for one in wanted))
-    if users.strangers:
-        raise LegerError(
-            f"{', '.join(users.strangers)} uses what is to be replaced, and is no unit of Leger's",
-            hint=f"podman stop {users.strangers[0]}",
-        )
-    return users
+    return _using(host, deployment, names, data=any(one.kind == "data" for one in wanted))
 
 
 def _using(host: Host, deployment: str, names: Collection[str], *, data: bool) -> Users:
     current = generation.load_current(host.scope)
     compiled = current.compiled if current else EMPTY
     active = quiet.active(host, current)
-    return what.users(host.scope, compiled, names, deployment if data else "", active)
+    users = what.users(host.scope, compiled, names, deployment if data else "", active)
+    if users.strangers:
+        raise LegerError(
+            f"{', '.join(users.strangers)} uses what is to be replaced, and is no unit of Leger's",
+            hint=f"podman stop {users.strangers[0]}",
+        )
+    return users
 
 
 def _temporary(scope: Scope, backup: Backup, one: Archive) -> str:

@@ -22,13 +22,16 @@ _YAML = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Users:
-    """Who uses what is saved: units to stop (starters first), running containers, strangers.
+    """Who uses what is saved: units, running containers, strangers.
 
-    `units` are stopped, `containers` are ids; `strangers` are names of containers that belong to
-    no unit of Leger's.
+    `units` are those to stop (starters first), `plain` those of them that use it without a
+    container, `held` those that may not start meanwhile, up or not. `containers` are ids of theirs;
+    `strangers` are names of containers that belong to no unit of Leger's.
     """
 
     units: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
 
@@ -131,6 +134,8 @@ def users(
     """
     folder = f"{scope.data / data}/" if data else "\0"
     running = [one for one in podman.containers() if _touches(one, names, folder)]
+    known = {unit.name: unit for built in compiled.deployments.values() for unit in _members(built)}
+    plain = {name for name, unit in known.items() if unit.kind == "plain"}
     own = {
         unit.name: built
         for built in compiled.deployments.values()
@@ -149,7 +154,9 @@ def users(
     starters = {name for name in own if name.endswith(_STARTERS) and own[name].name in concerned}
     return Users(
         units=(*sorted(starters), *sorted(direct & own.keys() - starters)),
-        containers=tuple(one.id for one in running),
+        plain=tuple(sorted(direct & own.keys() & plain - starters)),
+        held=tuple(sorted((direct & known.keys()) | starters)),
+        containers=tuple(one.id for one in running if one.unit in own),
         strangers=tuple(one.name for one in running if one.unit not in own),
     )
 
