@@ -22,7 +22,9 @@ def deploy(host: Host, *targets: Target, adopt: bool = False) -> Plan:
 
 def save(host: Host, plan: Plan) -> None:
     """Commit to the plan, and write the definitions that belong to it."""
-    made = generation.new(host.scope, plan.new, plan.definitions, "test").save(host.scope)
+    written = [name for name, text in plan.step.definitions.items() if text is not None]
+    made = generation.new(host.scope, plan.new, plan.definitions, "test", written)
+    made = made.save(host.scope)
     generation.commit(host.scope, made.point)
     Current(made.point, confirmed=True).write(host.scope)
     write_definitions(host.scope, plan.step.definitions)

@@ -182,7 +182,8 @@ def apply(host: Host, plan: Plan, why: str) -> Outcome:
     if plan.is_same:
         switch.write_definitions(host.scope, plan.step.definitions)
     else:
-        target = generation.new(host.scope, plan.new, plan.definitions, why)
+        written = [name for name, text in plan.step.definitions.items() if text is not None]
+        target = generation.new(host.scope, plan.new, plan.definitions, why, written)
         try:
             switched = switch.switch(host, plan.old, target, plan.changes, plan.step)
             outcome = replace(outcome, generation=switched.number)

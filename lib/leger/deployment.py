@@ -159,8 +159,15 @@ def read(node: Node, name: str, scope: str, *, of_fleet: bool = False) -> Deploy
 
 def definitions(scope: Scope) -> dict[str, Path]:
     """The file of each deployment: what stands later in the search order wins."""
-    vendor = [scope.vendor / "deployments.d"] if scope.vendor else []
-    folders = [*vendor, _fleet_folder(scope), *owned_folders(scope)]
+    return of_others(scope) | _files(owned_folders(scope))
+
+
+def of_others(scope: Scope) -> dict[str, Path]:
+    """The definitions of the vendor and the fleet, which count where the host has none."""
+    return _files([*_vendor_folder(scope), _fleet_folder(scope)])
+
+
+def _files(folders: Iterable[Path]) -> dict[str, Path]:
     return {
         path.stem: path
         for folder in folders
@@ -201,6 +208,15 @@ def is_fleets(scope: Scope, name: str) -> bool:
     """Whether the fleet defines this deployment, and nobody on the host."""
     path = definitions(scope).get(name)
     return path is not None and path.parent == _fleet_folder(scope)
+
+
+def is_vendors(scope: Scope, path: Path) -> bool:
+    """Whether the file of a definition is the vendor's."""
+    return path.parent in _vendor_folder(scope)
+
+
+def _vendor_folder(scope: Scope) -> list[Path]:
+    return [scope.vendor / "deployments.d"] if scope.vendor else []
 
 
 def _fleet_folder(scope: Scope) -> Path:

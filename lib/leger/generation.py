@@ -12,7 +12,7 @@ import json
 import os
 import pwd
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -170,8 +170,17 @@ def caller() -> str:
         return f"({uid})"
 
 
-def new(scope: Scope, compiled: Compiled, definitions: Mapping[str, str], why: str) -> Generation:
-    """The next generation of `scope`, not yet saved."""
+def new(
+    scope: Scope,
+    compiled: Compiled,
+    definitions: Mapping[str, str],
+    why: str,
+    written: Iterable[str] = (),
+) -> Generation:
+    """The next generation of `scope`, not yet saved.
+
+    `written` are deployments that the host itself will define with it.
+    """
     from leger import deployment  # yaml, which `leger status` does not need
 
     return Generation(
@@ -182,7 +191,7 @@ def new(scope: Scope, compiled: Compiled, definitions: Mapping[str, str], why: s
         time.time(),
         caller(),
         why,
-        own=deployment.own(scope, compiled.deployments),
+        own=tuple(sorted({*deployment.own(scope, compiled.deployments), *written})),
     )
 
 

@@ -16,7 +16,7 @@ from leger_generator.identity import is_same
 from leger import adoption, changes, comparing, deployed, generation, goback
 from leger.changes import Changes
 from leger.deployed import Deployed
-from leger.deployment import Deployment, Health, definitions, dump, load
+from leger.deployment import Deployment, Health, definitions, dump, is_vendors, load
 from leger.errors import LegerError, contained
 from leger.faults import FaultsError
 from leger.fitting import Fitting
@@ -133,7 +133,7 @@ class _Planner:
         new = fitting.fit()
         told = [fault for fault in new.warnings if fault.deployment in fitting.fresh]
         new = fitting.as_deployed(new, self.deployed.altered)
-        step = _step(self.host.scope, new, fitting.fresh, fitting.removed)
+        step = _step(self.host.scope, new, fitting.fresh, fitting.removed, self.wish.reopened)
         new = adoption.carried(new, self._held())
         plan = between(self.host, self.deployed, new, self._definitions(new), step)
         health = self._health(new, plan.changes)
@@ -215,13 +215,17 @@ def _moves(before: Compiled, after: Compiled) -> tuple[Move, ...]:
 
 
 def _step(
-    scope: Scope, new: Compiled, fresh: Mapping[str, Prepared], removed: Collection[str]
+    scope: Scope,
+    new: Compiled,
+    fresh: Mapping[str, Prepared],
+    removed: Collection[str],
+    reopened: Collection[str],
 ) -> Step:
     places = definitions(scope)
     written = {
         name: dump(item.deployment).decode()
         for name, item in fresh.items()
-        if _is_to_write(scope, item.deployment, places.get(name))
+        if _is_to_write(scope, item.deployment, places.get(name), again=name in reopened)
     }
     adopted = [str(path) for name in fresh for path in new.deployments[name].adopted]
     return Step(
@@ -230,10 +234,15 @@ def _step(
     )
 
 
-def _is_to_write(scope: Scope, deployment: Deployment, path: Path | None) -> bool:
-    """Whether the file `path` of the definition is ours to write, and says something else."""
-    if path is None or path.parent != scope.deployments:
-        return path is None
+def _is_to_write(scope: Scope, deployment: Deployment, path: Path | None, *, again: bool) -> bool:
+    """Whether the definition is ours to write, and its file `path` says something else.
+
+    Of a vendor's the host gets one of its own that wins, but not to have it `again` as it was.
+    """
+    if path is None:
+        return True
+    if path.parent != scope.deployments and (again or not is_vendors(scope, path)):
+        return False
     try:
         return load(scope, path) != deployment
     except LegerError:

@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from leger.cli import arguments, deploy, main, output, sync
+from leger.deployment import Deployment
 from leger.errors import ConfigError, LegerError
 from leger.trust import NOTHING, Auth
 from repositories import place
@@ -279,14 +281,42 @@ def test_validate_as_json(tmp_path: Path) -> None:
     assert b'"faults": []' in done.stdout
 
 
-def test_a_private_repositorys_key_or_token_is_named_by_the_command_line():
-    def wanted(before, source, *more):
-        words = ["deploy", "install", "web", source, *more]
-        return deploy.wanted(before, "system", arguments.parser("0").parse_args(words))
+def wanted(before: Deployment | None, source: str, *more: str) -> Deployment:
+    """What `leger deploy install web` makes of a definition."""
+    words = ["deploy", "install", "web", source, *more]
+    return deploy.wanted(before, "system", arguments.parser("0").parse_args(words))
 
+
+@pytest.mark.parametrize(
+    ("source", "more", "place"),
+    [
+        ("https://h/o/r", (), ("main", "web")),
+        ("https://h/o/r.git", ("--set", "a=1"), ("main", "web")),
+        ("https://h/o/r", ("--ref", "v1"), ("v1", "web")),
+        ("https://h/o/r", ("--ref", ""), ("", "web")),
+        ("https://h/o/r", ("--path", ""), ("main", "")),
+        ("https://h/o/r/tree/dev/other", (), ("", "")),
+        ("https://h/o/r/tree/dev/other", ("--path", "x"), ("", "x")),
+        ("https://h/o/another", (), ("", "")),
+        ("/srv/r", ("--ref", "v1"), ("v1", "")),
+    ],
+)
+def test_ref_and_path_go_with_the_source_that_they_were_given_for(
+    source: str, more: tuple[str, ...], place: tuple[str, str]
+) -> None:
+    before = Deployment("web", "https://h/o/r", ref="main", path="web", update="stage")
+    found = wanted(before, source, *more)
+    assert (found.source, found.ref, found.path, found.update) == (source, *place, "stage")
+    tree = replace(before, source="https://h/o/r/tree/dev/other")
+    assert wanted(tree, tree.source).ref == "main"
+    assert wanted(tree, before.source).ref == ""
+
+
+def test_a_private_repositorys_key_or_token_is_named_by_the_command_line():
     first = wanted(None, "https://host/o/r", "--token", "/etc/token")
     assert first.auth == Auth(token="/etc/token")
     assert wanted(first, "https://host/o/r").auth == first.auth
+    assert wanted(first, "https://other/o/r").auth == NOTHING
     by_ssh = wanted(None, "git@host:o/r", "--ssh-key", "deploy-key")
     assert by_ssh.auth == Auth(ssh_key="deploy-key")
     assert wanted(by_ssh, "https://host/o/r").auth == NOTHING

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from leger import applying, deploying, sync, wanted
+from leger import applying, deploying, planning, prepare, sync, wanted
+from leger.cli import deploy as cli
 from leger.deploying import Options
-from leger.deployment import Target, definitions
+from leger.deployment import Target, definitions, dump
 from leger.emitted import Note
-from leger.generation import Current
+from leger.errors import UsageError
+from leger.generation import Current, load_current
 from leger.scope import Scope
 from leger.switch import Host
+from leger.wish import Wish
 from planned import deploy
 from repositories import Repository, place
 
@@ -90,6 +94,46 @@ def test_what_somebody_else_defined_is_not_made_the_hosts_own(
     (vendor / "deployments.d/a.yaml").unlink()
     applying.settled(host)
     assert definitions(host.scope).keys() == set()
+
+
+@pytest.fixture
+def vendors(host: Host, committed: Commit) -> Target:
+    """A deployment that the vendor defines, deployed."""
+    target = committed("a", {"a.container": WEB})
+    assert host.scope.vendor is not None
+    place(host.scope.vendor / "deployments.d/a.yaml", dump(target.deployment))
+    deploy(host, target)
+    emit(host.scope)
+    return target
+
+
+def test_what_is_changed_of_a_vendors_deployment_is_the_hosts_own_definition(
+    host: Host, vendors: Target
+) -> None:
+    assert planning.make(host, Wish((vendors,))).step.definitions == {}
+    changed = replace(vendors, deployment=replace(vendors.deployment, values={"x": 1}))
+    plan = deploy(host, changed)
+    assert list(plan.step.definitions) == ["a"]
+    assert wanted.deployments(host.scope).deployments["a"] == changed.deployment
+    current = load_current(host.scope)
+    assert current is not None
+    assert current.own == ("a",)
+    (host.scope.deployments / "a.yaml").unlink()
+    back = {"a": prepare.prepare(host.scope, changed.deployment, changed.commit)}
+    assert planning.make(host, Wish(reopened=back)).step.definitions == {}
+
+
+def test_a_vendors_deployment_cannot_be_removed_as_it_would_come_back(
+    host: Host, vendors: Target
+) -> None:
+    scope = host.scope
+    with pytest.raises(UsageError, match=r"a is defined in .*/usr/lib/leger/deployments.d/a.yaml"):
+        cli.refuse_others(scope, "a")
+    place(scope.deployments / "a.yaml", "source: /own\n")
+    with pytest.raises(UsageError) as caught:
+        cli.refuse_others(scope, "a")
+    assert caught.value.hint == f"rm {scope.deployments}/a.yaml goes back to that"
+    cli.refuse_others(scope, "b")
 
 
 def test_a_fleet_is_not_left_by_a_config_that_is_gone(scope: Scope, repository: Repository) -> None:

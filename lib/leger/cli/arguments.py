@@ -71,8 +71,8 @@ COMMANDS = (
         (
             _NAME,
             _argument("source", metavar="SOURCE", help="https, ssh, git@host:path or a path"),
-            _argument("--ref", default="", help="branch, tag or commit (default: the remote's)"),
-            _argument("--path", default="", help="the folder in the repository"),
+            _argument("--ref", help="branch, tag or commit (default: the remote's)"),
+            _argument("--path", help="the folder in the repository"),
             _SET,
             _argument(
                 "--bind-secret",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from leger.backup import what
 from leger.cli import host, output, service, steps
 from leger.cli.pairs import pairs
 from leger.deploying import Options
-from leger.deployment import Deployment, definitions, is_fleets, is_roots, load
+from leger.deployment import Deployment, definitions, is_fleets, is_roots, load, of_others
 from leger.errors import LegerError, NotAuthorisedError, UsageError
 from leger.judge import InterruptedSwitchError
 from leger.model import Built
@@ -118,7 +118,7 @@ def question(options: argparse.Namespace) -> str:
 def _remove(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         refuse_roots(locked.scope, options.name)
-        _refuse_fleets(locked.scope, options.name)
+        refuse_others(locked.scope, options.name)
         outcome = deploying.remove(locked, options.name, volumes=options.volumes)
     if options.json:
         output.document(
@@ -155,6 +155,19 @@ def _refuse_fleets(scope: Scope, name: str) -> None:
         )
 
 
+def refuse_others(scope: Scope, name: str) -> None:
+    """Raise UsageError if the fleet or the vendor defines it too, and would have it back."""
+    path = of_others(scope).get(name)
+    if path is None:
+        return
+    _refuse_fleets(scope, name)
+    own = scope.deployments / f"{name}.yaml"
+    raise UsageError(
+        f"{name} is defined in {path}, and would come back",
+        hint=f"rm {own} goes back to that" if own.exists() else "remove what brings that file",
+    )
+
+
 def wanted(before: Deployment | None, scope: str, options: argparse.Namespace) -> Deployment:
     """The deployment that the arguments describe, on top of the definition of before."""
     source = options.source
@@ -176,20 +189,30 @@ def wanted(before: Deployment | None, scope: str, options: argparse.Namespace) -
     described = Deployment.parse(
         yamlfile.parse(given, "the command line"), name=options.name, scope=scope
     )
-    return described if before is None else _merged(before, described)
+    if before is None:
+        return described
+    untold = [key for key in ("ref", "path") if getattr(options, key) is None]
+    return _merged(before, described, untold)
 
 
-def _merged(before: Deployment, wanted: Deployment) -> Deployment:
-    fits = wanted.auth == NOTHING and not before.auth.misfit(wanted.address.remote)
+def _merged(before: Deployment, wanted: Deployment, untold: Collection[str]) -> Deployment:
+    """`wanted` on top of `before`; ref and path go with the source that they were given for."""
+    is_same = _remote(before) == _remote(wanted)
+    place = before if is_same and before.address.tree == wanted.address.tree else wanted
+    fits = is_same and wanted.auth == NOTHING
     return replace(
         before,
         source=wanted.source,
-        ref=wanted.ref or before.ref,
-        path=wanted.path or before.path,
+        ref=place.ref if "ref" in untold else wanted.ref,
+        path=place.path if "path" in untold else wanted.path,
         values={**before.values, **wanted.values},
         secrets={**before.secrets, **wanted.secrets},
         auth=before.auth if fits else wanted.auth,
     )
+
+
+def _remote(deployment: Deployment) -> str:
+    return deployment.address.remote.removesuffix(".git")
 
 
 def _options(options: argparse.Namespace) -> Options:
