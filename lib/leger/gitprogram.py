@@ -112,22 +112,22 @@ class Remote:
 def _trusting(address: str) -> Iterator[dict[str, str]]:
     """Let Git read a repository of this host though it is another user's: somebody here named it.
 
-    The other end, upload-pack, takes that from a file only. Git's word for it is that it runs
-    nothing of the repository it serves.
+    The other end, upload-pack, takes that from a file only, which lies in memory. Git's word for it
+    is that it runs nothing of the repository it serves.
     """
     if not address.startswith("/"):
         yield {}
         return
-    import tempfile
-
     roots = dict.fromkeys((address, str(Path(address).resolve())))
     places = [f"{root}{end}" for root in roots for end in ("", "/.git", ".git", ".git/.git")]
     quoted = [place.replace("\\", "\\\\").replace('"', '\\"') for place in places]
     lines = ["[safe]", *(f'directory = "{place}"' for place in quoted), ""]
-    with tempfile.NamedTemporaryFile(prefix="leger-git-") as file:
-        file.write("\n".join(lines).encode(errors="surrogateescape"))
-        file.flush()
-        yield {"GIT_CONFIG_GLOBAL": file.name}
+    descriptor = os.memfd_create("leger")
+    try:
+        os.write(descriptor, "\n".join(lines).encode(errors="surrogateescape"))
+        yield {"GIT_CONFIG_GLOBAL": f"/proc/{os.getpid()}/fd/{descriptor}"}
+    finally:
+        os.close(descriptor)
 
 
 def local(
