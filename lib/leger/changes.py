@@ -196,6 +196,8 @@ class _Comparison:
         """A volume keeps its data and with it its definition, unless it is another volume; and a
         unit may ask to be left alone when a secret is bound elsewhere.
         """
+        if self.new[name].due:
+            return False
         if self._only_secrets(name) and self.new[name].rebinding == "none":
             return True
         return self.new[name].unit.kind == "volume" and not self._renamed(name)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from leger import changes
 from leger.changes import Changes
+from leger.member import Member
 from leger.model import Compiled
 from leger.systemd import Manager, State, settled, settled_states
 
 
 def decide(
-    manager: Manager, old: Compiled, new: Compiled, running: Mapping[str, bool] | None = None
+    manager: Manager,
+    old: Compiled,
+    new: Compiled,
+    running: Mapping[str, bool] | None = None,
+    due: Mapping[str, str] | None = None,
 ) -> Changes:
     """What turns `old`, as it runs now, into `new`; changes nothing.
 
     `running` are units that count as running although they do not: they did before a switch that
-    went wrong.
+    went wrong. `due` are units that restart if they run, whether they changed or not, and why; a
+    template there stands for its instances.
     """
     both = [*old.deployments.values(), *new.deployments.values()]
     templates = {name for built in both for name in built.units if changes.is_template(name)}
@@ -25,6 +32,7 @@ def decide(
     before = changes.members(old.deployments.values(), loaded)
     named = {name for unit in units.values() for name in unit.instances}
     after = changes.members(new.deployments.values(), (n for n in loaded if n not in named))
+    after |= dict(_due(after, due or {}))
     known = _states(manager, before, after, units)
     with_it: dict[str, frozenset[str]] = {}
 
@@ -42,6 +50,13 @@ def decide(
         return with_it[name]
 
     return changes.compare(before, after, state, stopped_with, manager.can_reload)
+
+
+def _due(members: Mapping[str, Member], due: Mapping[str, str]) -> Iterator[tuple[str, Member]]:
+    for name, member in members.items() if due else ():
+        why = due.get(name) or due.get(changes.template_of(name))
+        if why:
+            yield name, replace(member, due=why)
 
 
 def _states(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from leger_generator.identity import is_same
 
-from leger import author, generation, keeping, quadlet, yamlfile
+from leger import author, generation, keeping, prepare, quadlet, yamlfile
+from leger import tree as trees
 from leger.deployment import Deployment, Health, definitions, dump, load
 from leger.errors import LegerError
 from leger.generation import EMPTY, Generation
@@ -38,13 +40,15 @@ class Deployed:
     """What runs, opened as far as it was asked for.
 
     `lost` are deployments that cannot be compiled again: their tree is gone and its commit cannot
-    be had, say. `altered` maps deployments to the files of their tree that somebody changed.
+    be had, say. `altered` maps deployments to the files of their tree that somebody changed,
+    `found` to the tree as it is then, if it is to make way for another.
     """
 
     scope: Scope
     old: Generation | None
     lost: dict[str, LegerError] = field(default_factory=dict)
     altered: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    found: dict[str, Tree] = field(default_factory=dict)
     _opened: dict[str, Prepared] = field(default_factory=dict)
 
     @property
@@ -77,16 +81,51 @@ class Deployed:
         except LegerError:
             return ""
 
+    def touched(self, name: str) -> Tree | None:
+        """The tree of `name` as it is on the disk, if it is there and not as it was written."""
+        tree = self.built[name].tree if name in self.built else None
+        if tree is None or not tree.path.is_dir() or not trees.is_suspect(tree):
+            return None
+        found = trees.read(tree.path)
+        return found if differing(tree, found) else None
+
     def _open(self, name: str) -> None:
         assert self.old is not None
+        built = self.built[name]
         try:
-            item = _again(self.scope, definition(self.scope, self.old, name), self.built[name])
+            if built.tree.path.is_dir():
+                item = prepare.reopen(definition(self.scope, self.old, name), built)
+            else:
+                item = self.made_again(name)
         except LegerError as error:
             self.lost[name] = error
             return
         self._opened[name] = item
-        if changed := differing(self.built[name].tree, item.tree):
+        if changed := differing(built.tree, item.tree):
             self.altered[name] = changed
+
+    def made_again(self, name: str) -> Prepared:
+        """The deployment with its tree as its commit makes it, put right or written anew.
+
+        Raises LegerError if the commit cannot be had or makes another tree now.
+        """
+        from leger import git
+
+        assert self.old is not None
+        built, defined = self.built[name], definition(self.scope, self.old, name)
+        commit = git.fetch(self.scope, pinned(defined, built.commit))
+        made = prepare.prepare(self.scope, defined, commit, mend=True, verified=True)
+        if made.tree.path != built.tree.path:
+            raise LegerError(
+                f"{name}: {built.tree.path} cannot be made again as it was",
+                hint=f"leger apply {name}",
+            )
+        return made
+
+
+def altered(name: str, file: Path) -> LegerError:
+    """Why the deployment `name` cannot have the tree again in which somebody changed `file`."""
+    return LegerError(f"{name}: {file} was changed by hand", hint=f"leger apply {name}")
 
 
 def differing(before: Tree, after: Tree) -> tuple[str, ...]:
@@ -95,16 +134,6 @@ def differing(before: Tree, after: Tree) -> tuple[str, ...]:
         return ()
     paths = sorted(before.files.keys() | after.files.keys())
     return tuple(path for path in paths if before.files.get(path) != after.files.get(path))
-
-
-def _again(scope: Scope, deployment: Deployment, built: Built) -> Prepared:
-    """The deployment as it is; a tree that was lost is made again from its commit."""
-    from leger import git, prepare
-
-    if built.tree.path.is_dir():
-        return prepare.reopen(deployment, built)
-    commit = git.fetch(scope, pinned(deployment, built.commit))
-    return prepare.prepare(scope, deployment, commit, verified=True)
 
 
 def health(items: Iterable[Prepared]) -> Health:
@@ -130,15 +159,26 @@ def comparable(
         return EMPTY
     old = deployed.old.compiled
     if is_same(old.quadlet, binary):
-        return old
+        return _as_found(deployed, old)
     try:
         again = compiler.compile_scope(
             deployed.scope, deployed.prepared(), quadlet=quadlet.installed()
         )
     except LegerError as error:
         report(f"warning: what runs cannot be compiled again, so all of it counts: {error}")
-        return old
+        return _as_found(deployed, old)
     at_fault = {fault.deployment for fault in again.faults}
     if at_fault - old.deployments.keys():
-        return old
-    return keeping.keep(old, again, at_fault | deployed.lost.keys() | deployed.altered.keys())
+        return _as_found(deployed, old)
+    guilty = at_fault | deployed.lost.keys() | deployed.altered.keys()
+    return _as_found(deployed, keeping.keep(old, again, guilty))
+
+
+def _as_found(deployed: Deployed, old: Compiled) -> Compiled:
+    """`old`, as what runs may have read it: with what somebody made of its files."""
+    found = {
+        name: replace(built, tree=replace(built.tree, files=deployed.found[name].files))
+        for name, built in old.deployments.items()
+        if name in deployed.found
+    }
+    return replace(old, deployments={**old.deployments, **found}) if found else old

@@ -17,6 +17,7 @@ from leger import (
     generation,
     journal,
     overrides,
+    owed,
     podman,
     properties,
     starters,
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     UNITS_FILE = "units-file"  # units.json is not that of the current generation
     EMITTED = "emitted"  # the generator has emitted another generation, or nothing
     TREE = "tree"  # a tree in store/ was changed or removed
+    STALE = "stale"  # a unit that runs with what a file was before it was put right
     NOT_LOADED = "not-loaded"  # a unit that systemd does not know
     REFUSED = "refused"  # a unit whose text systemd does not take
     MASKED = "masked"
@@ -136,6 +138,7 @@ def compare(
     found = (
         *_files(scope, current),
         *_trees(current.compiled.deployments.values(), thorough=thorough),
+        *(_stale(scope, seen) if scope.owed.exists() else ()),
         *_overridden(scope, current, seen.units),
         *_units(seen, current.compiled.links, user=user),
         *_objects(seen, owned, thorough=thorough),
@@ -183,6 +186,18 @@ def changed_files(built: Built) -> list[str]:
     except LegerError:
         return ["."] if not built.tree.path.is_dir() else sorted(known)
     return sorted(path for path in {*known, *present} if known.get(path) != present.get(path))
+
+
+def _stale(scope: Scope, seen: Seen) -> Iterator[Drift]:
+    running = [
+        name
+        for name, unit in seen.units.items()
+        if (state := seen.states.get(name, State())).stoppable
+        and not (unit.oneshot and state.sub == "exited")
+    ]
+    for name, why in owed.read(scope, running).items():
+        message = f"was not restarted since: {why}"
+        yield _of(seen.units[name], name, Kind.STALE, message, Repair.RESTART)
 
 
 def _some(paths: list[str]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from leger import outlook
 from leger.badcommits import Bad
-from leger.changes import Changes
 from leger.drift import Drift, Repair
 from leger.outlook import Outlook
 from leger.planning import Wish
@@ -36,26 +35,26 @@ def read(scope: Scope, names: Collection[str], *, fetch: bool, retry: bool = Fal
     return Intent(seen, Wish(targets, seen.vanished), tuple(bad.values()))
 
 
-def jobs(drifts: Collection[Drift], changes: Changes, *, start: bool) -> dict[str, tuple[str, str]]:
-    """What is to be restarted or started because it drifted: unit -> (verb, reason).
+def restarts(drifts: Iterable[Drift]) -> dict[str, str]:
+    """The units that are to restart, if they run, because of what drifted, and why."""
+    repairs = (Repair.TREE, Repair.RESTART, Repair.ASIDE)
+    return _units(item for item in drifts if item.repair in repairs)
 
-    What the switch touches anyway is left out; units stopped by hand only come with `start`.
+
+def starts(drifts: Iterable[Drift], *, asked: bool) -> dict[str, str]:
+    """The units that are to start because they are down, and why; those that somebody stopped only
+    if that is `asked` for.
     """
-    wanted: dict[str, tuple[str, str]] = {}
+    repairs = (Repair.START, *((Repair.ASKED,) if asked else ()))
+    return _units(item for item in drifts if item.repair in repairs)
+
+
+def _units(drifts: Iterable[Drift]) -> dict[str, str]:
+    found: dict[str, str] = {}
     for item in drifts:
-        verb = _verb(item, start=start)
-        for unit in item.units if verb else ():
-            if unit not in changes.why:
-                wanted.setdefault(unit, (verb, item.message))
-    return wanted
-
-
-def _verb(item: Drift, *, start: bool) -> str:
-    if item.repair in (Repair.TREE, Repair.RESTART, Repair.ASIDE):
-        return "restart"
-    if item.repair is Repair.START or (start and item.repair is Repair.ASKED):
-        return "start"
-    return ""
+        for unit in item.units:
+            found.setdefault(unit, item.message)
+    return found
 
 
 def _is_new(seen: Outlook, name: str) -> bool:

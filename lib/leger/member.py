@@ -18,7 +18,8 @@ class Member:
 
     `secrets` maps each Podman secret to legerd's name and version; `rebinding` says what another
     binding of them means for the unit: restart, reload or none. `definitions` are the files
-    that its text was made of: they explain a change, and are none by themselves.
+    that its text was made of: they explain a change, and are none by themselves. `due` is why it
+    is to restart although nothing of it changed.
     """
 
     unit: Unit
@@ -26,23 +27,26 @@ class Member:
     secrets: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     rebinding: str = "restart"
     definitions: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
+    due: str = ""
 
     def is_as(self, other: Member) -> bool:
         """Whether nothing that matters to a running unit differs."""
-        return (self.unit.normal, self.files, self.secrets) == (
-            other.unit.normal,
-            other.files,
-            other.secrets,
-        )
+        return self._is_but_for_secrets(other) and self.secrets == other.secrets
 
     def differs_in_secrets_only(self, other: Member) -> bool:
         """Whether its secrets are bound elsewhere, and nothing else changed."""
-        same = (self.unit.normal, self.files) == (other.unit.normal, other.files)
-        return same and self.secrets != other.secrets
+        return self._is_but_for_secrets(other) and self.secrets != other.secrets
+
+    def _is_but_for_secrets(self, other: Member) -> bool:
+        return (self.unit.normal, self.files, self.due) == (
+            other.unit.normal,
+            other.files,
+            other.due,
+        )
 
     def reason(self, before: Member) -> str:
         """What changed since `before`: files and secrets by name."""
-        parts = []
+        parts = [self.due] if self.due else []
         if self.unit.normal != before.unit.normal:
             defined = list(_changed(before.definitions, self.definitions))
             parts += defined or [f"{self.unit.source} makes another unit"]

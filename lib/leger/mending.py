@@ -15,25 +15,27 @@ from pathlib import Path
 from leger import (
     applying,
     changes,
-    deployed,
+    comparing,
     disk,
     drift,
     generation,
+    health,
     intent,
     judge,
-    prepare,
+    owed,
     refreshing,
+    renewal,
 )
 from leger.applying import Outcome
 from leger.changes import Changes
+from leger.deployed import Deployed
 from leger.drift import Drift, Repair
 from leger.errors import LegerError
 from leger.generation import Generation
 from leger.intent import Intent
-from leger.switch import Host
+from leger.judge import InterruptedSwitchError
+from leger.switch import Host, NotHealthyError
 
-_SECONDS = 60.0
-_QUIET = 5.0
 ASIDE = ".replaced-by-leger"
 
 
@@ -52,13 +54,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """What was done: `jobs` maps the units that were mended to (verb, reason), `refreshed` are the
-    units that got another value of a secret, `failed` says what went wrong by deployment or unit.
+    """What was done: `restarted` and `started` are the units that were mended and why, `refreshed`
+    those that got another value of a secret, `failed` says what went wrong by deployment or unit.
     """
 
     intent: Intent
     outcome: Outcome
-    jobs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    restarted: Changes = field(default_factory=Changes)
+    started: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, LegerError] = field(default_factory=dict)
     refreshed: Changes = field(default_factory=Changes)
 
@@ -75,15 +78,23 @@ def reconcile(host: Host, names: Collection[str], options: Options) -> Result:
     if options.strict and failed:
         raise next(iter(failed.values()))
     drifts = read_drift(host, names)
-    failed |= _mend_files(host, drifts)
+    unmended = _mend_files(host, drifts)
+    failed |= unmended
     outcome = applying.bring(host, wanted.wish, "apply", strict=options.strict)
-    jobs = intent.jobs(drifts, outcome.changes, start=options.start)
-    jobs = {name: job for name, job in jobs.items() if _is_due(host, name, job[0])}
     failed |= outcome.refused
-    failed |= _run(host, jobs)
+    touched = outcome.changes.why
+    due = intent.restarts(item for item in drifts if item.deployment not in unmended)
+    restarted, bad = _restart(host, _without(due, touched))
+    touched = {**touched, **restarted.why}
+    started = _without(intent.starts(drifts, asked=options.start), touched)
+    failed |= bad | _start(host, started)
     refreshed = refreshing.bring(host, refreshing.due(host, names))
     failed |= refreshed.failed
-    return Result(wanted, outcome, jobs, failed, refreshed.changes)
+    return Result(wanted, outcome, restarted, started, failed, refreshed.changes)
+
+
+def _without(due: Mapping[str, str], touched: Collection[str]) -> dict[str, str]:
+    return {unit: why for unit, why in due.items() if unit not in touched}
 
 
 def read_drift(host: Host, names: Collection[str]) -> tuple[Drift, ...]:
@@ -100,7 +111,9 @@ def _mend_files(host: Host, drifts: Collection[Drift]) -> dict[str, LegerError]:
     failed: dict[str, LegerError] = {}
     aside: set[str] = set()
     current = generation.load_current(host.scope)
-    for item in drifts if current else ():
+    files = [item for item in drifts if item.repair in (Repair.TREE, Repair.ASIDE)]
+    owed.note(host.scope, intent.restarts(files))
+    for item in files if current else ():
         try:
             if item.repair is Repair.TREE and current:
                 mend_tree(host, current, item.deployment)
@@ -116,18 +129,8 @@ def _mend_files(host: Host, drifts: Collection[Drift]) -> dict[str, LegerError]:
 
 def mend_tree(host: Host, current: Generation, name: str) -> None:
     """Put the tree of the deployment `name` right. Raises LegerError if it cannot be as it was."""
-    from leger import git
-
-    built = current.compiled.deployments[name]
-    defined = deployed.definition(host.scope, current, name)
-    commit = git.fetch(host.scope, deployed.pinned(defined, built.commit))
-    made = prepare.prepare(host.scope, defined, commit, mend=True, verified=True)
-    host.report(f"{name}: {made.tree.path} is as commit {commit[:12]} says again")
-    if made.tree.path != built.tree.path:
-        raise LegerError(
-            f"{name}: {built.tree.path} cannot be made again as it was",
-            hint=f"leger apply {name}",
-        )
+    made = Deployed(host.scope, current).made_again(name)
+    host.report(f"{name}: {made.tree.path} is as commit {made.commit[:12]} says again")
 
 
 def _put_aside(host: Host, file: Path) -> None:
@@ -143,22 +146,47 @@ def _put_aside(host: Host, file: Path) -> None:
     host.report(f"{file} is now {aside}")
 
 
-def _is_due(host: Host, name: str, verb: str) -> bool:
-    """A unit that is only to be restarted is, if it runs."""
-    return verb == "start" or host.manager.states([name])[name].live
+def _restart(host: Host, due: Mapping[str, str]) -> tuple[Changes, dict[str, LegerError]]:
+    """Restart those of the units `due` that run, as they are, with all that has to stop and start
+    with them. What was done, and what failed.
+    """
+    current = generation.load_current(host.scope) if due else None
+    if current is None:
+        return Changes(), {}
+    planned = comparing.decide(host.manager, current.compiled, current.compiled, due=due)
+    if not planned.why:
+        return planned, {}
+    try:
+        renewal.renew(host, current, planned, f"apply: {_told(due, planned)}")
+    except NotHealthyError as error:
+        return planned, _failed(error.bad)
+    except InterruptedSwitchError:
+        raise
+    except LegerError as error:
+        return Changes(), {next(iter(planned.why)): error}
+    return planned, {}
 
 
-def _run(host: Host, jobs: Mapping[str, tuple[str, str]]) -> dict[str, LegerError]:
-    if not jobs:
+def _told(due: Mapping[str, str], planned: Changes) -> str:
+    return "; ".join(f"{unit}: {why}" for unit, why in planned.why.items() if why in due.values())
+
+
+def _start(host: Host, due: Mapping[str, str]) -> dict[str, LegerError]:
+    """Start the units `due`; those that did not come up."""
+    current = generation.load_current(host.scope) if due else None
+    if current is None:
         return {}
-    for name, (verb, _) in jobs.items():
-        host.report(f"{verb} {name}")
-    steps = [(verb, name) for name, (verb, _) in jobs.items()]
-    current = generation.load_current(host.scope)
-    built = current.compiled.deployments.values() if current else ()
-    host.manager.reset_failed(changes.started_with(built, jobs))
-    watch = judge.Watch(host.manager, timeout=_SECONDS, quiet=_QUIET)
-    bad = watch.start(steps, tell=host.progress)
+    for name in due:
+        host.report(f"start {name}")
+    compiled = current.compiled
+    host.manager.reset_failed(changes.started_with(compiled.deployments.values(), due))
+    health_ = renewal.patience(host.scope, current, due)
+    probes = health.probes(compiled, due)
+    watch = judge.Watch(host.manager, probes, timeout=health_.timeout, quiet=health_.quiet)
+    return _failed(watch.start([("start", name) for name in due], tell=host.progress))
+
+
+def _failed(bad: Mapping[str, str]) -> dict[str, LegerError]:
     return {
         name: LegerError(f"{name} {reason}", hint=f"journalctl -b -u {name}")
         for name, reason in bad.items()

@@ -139,3 +139,8 @@ class Scope:
     def started(self) -> Path:
         """Where the hook notes which values each unit got; not there before the first does."""
         return self.runtime / "started"
+
+    @property
+    def owed(self) -> Path:
+        """The restarts that units are owed (`leger.owed`)."""
+        return self.runtime / "owed.json"

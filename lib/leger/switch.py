@@ -50,14 +50,21 @@ STOP_SECONDS = 300.0
 class NotHealthyError(LegerError):
     """Units that were switched to did not come up or did not stay up.
 
-    `returned` are the deployments that run as before again, and the commits they went back from.
+    `bad` are those units, with the reason; `returned` the deployments that run as before again,
+    and the commits they went back from.
     """
 
     def __init__(
-        self, message: str, *, hint: str = "", returned: tuple[Returned, ...] = ()
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        returned: tuple[Returned, ...] = (),
+        bad: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.returned = returned
+        self.bad = bad or {}
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,8 @@ def finish(host: Host, todo: Switch) -> None:
         confirm(host.scope, todo.target)
     if todo.bad:
         hint = f"journalctl -b -u {next(iter(todo.bad))}"
-        raise NotHealthyError(goback.told(todo), hint=hint, returned=todo.returned)
+        message = goback.told(todo)
+        raise NotHealthyError(message, hint=hint, returned=todo.returned, bad=todo.bad)
 
 
 def go_back(host: Host, todo: Switch, bad: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,40 @@ class Manager:
 
     def can_reload(self, _name: str) -> bool:
         return False
+
+
+def due(*units: Unit, why: Mapping[str, str], up: Collection[str]) -> Changes:
+    """What restarts of `units`, of which `up` run, for `why`."""
+    built = Built("m", "c", "s", Tree(Path("/t"), "1", {}), {one.name: one for one in units}, ())
+    both = Compiled({"m": built}, {}, {}, (), {})
+    return comparing.decide(Manager(*up), both, both, due=why)  # type: ignore[arg-type]
+
+
+def unit(name: str, kind: str = "container", **more: object) -> Unit:
+    return Unit(name, "m", kind, f"{name}.{kind}", "", "", **more)  # type: ignore[arg-type]
+
+
+def test_the_only_member_of_a_pod_that_is_due_restarts_with_it() -> None:
+    pod, names = unit("p-pod.service", "pod"), ("p-pod.service", "web.service")
+    web = unit("web.service", pod="p-pod.service", depends=("p-pod.service",))
+    found = due(pod, web, why={"web.service": "was touched"}, up=names)
+    assert found.stop == ("web.service", "p-pod.service")
+    assert found.start == ("p-pod.service", "web.service")
+    assert found.why["web.service"] == "was touched"
+
+
+def test_a_socket_that_is_due_is_stopped_and_started() -> None:
+    found = due(unit("a.socket", "plain"), why={"a.socket": "was overridden"}, up=("a.socket",))
+    assert (found.stop, found.start, found.restart) == (("a.socket",), ("a.socket",), ())
+
+
+def test_what_is_due_restarts_if_it_runs_and_a_template_stands_for_its_instances() -> None:
+    units = (template(), unit("a.service"), unit("b.service"), unit("v-volume.service", "volume"))
+    names = ("m@1.service", "m@2.service", "a.service", "v-volume.service")
+    why = {"m@.service": "x", "a.service": "y", "b.service": "y", "v-volume.service": "z"}
+    found = due(*units, why=why, up=names)
+    assert set(found.restart) == {*names}
+    assert (found.stop, found.start, found.warnings) == ((), (), ())
 
 
 def template(*instances: str) -> Unit:

@@ -37,5 +37,5 @@ def test_the_limits_of_what_a_unit_refers_to_are_forgotten_too(tmp_path: Path, m
     Current(saved.point, confirmed=True).write(scope)
     monkeypatch.setattr(judge.Watch, "start", lambda *_args, **_more: {})
     host = Host(scope, manager, lambda _line: None)  # type: ignore[arg-type]
-    assert mending._run(host, {"web.service": ("start", "failed")}) == {}
+    assert mending._start(host, {"web.service": "failed"}) == {}
     assert manager.forgotten == {"web.service", "web-build.service"}

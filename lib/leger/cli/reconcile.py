@@ -25,13 +25,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _tell(result: Result) -> None:
     sync.tell_outcome(result.outcome)
-    for line in steps.lines(result.refreshed):
-        output.result(line)
-    for unit, (verb, reason) in result.jobs.items():
-        output.result(f"{verb} {unit}: {reason}")
+    for changes in (result.restarted, result.refreshed):
+        for line in steps.lines(changes):
+            output.result(line)
+    for unit, reason in result.started.items():
+        output.result(f"start {unit}: {reason}")
     for bad in result.intent.waiting:
         output.result(waiting.line(bad, "apply"))
-    touched = {*result.outcome.changes.why, *result.refreshed.why, *result.jobs}
+    touched = {*result.outcome.changes.why, *result.refreshed.why}
+    touched |= {*result.restarted.why, *result.started}
     if not (result.outcome.moves or touched or result.failed):
         output.result("nothing to do")
 
@@ -44,8 +46,14 @@ def _raw(result: Result) -> dict[str, object]:
         "removed": [move.name for move in outcome.moves if not move.after],
         "left": list(outcome.left),
         "why": dict(outcome.changes.why),
-        "mended": {unit: f"{verb}: {why}" for unit, (verb, why) in result.jobs.items()},
+        "mended": _mended(result),
         "refreshed": dict(result.refreshed.why),
         "waiting": {bad.deployment: [bad.commit, bad.reason] for bad in result.intent.waiting},
         "failed": {name: str(error) for name, error in result.failed.items()},
     }
+
+
+def _mended(result: Result) -> dict[str, str]:
+    changes = result.restarted
+    restarted = {unit: f"{steps.verb(unit, changes)}: {why}" for unit, why in changes.why.items()}
+    return restarted | {unit: f"start: {why}" for unit, why in result.started.items()}
