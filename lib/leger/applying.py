@@ -10,6 +10,7 @@ from leger import (
     badcommits,
     changes,
     collect,
+    deployed,
     generation,
     goback,
     imageids,
@@ -111,7 +112,8 @@ def _look_at_images(host: Host, wish: Wish) -> None:
 def with_images(host: Host, wish: Wish) -> Plan:
     """The plan for `wish`, with every image at hand that it needs.
 
-    A deployment whose image cannot be had is refused like one that is faulty.
+    A deployment whose image cannot be had is refused like one that is faulty, and so is one whose
+    tree somebody changed, if it is to have the same tree again.
     """
     refused: dict[str, LegerError] = {}
     while True:
@@ -120,8 +122,16 @@ def with_images(host: Host, wish: Wish) -> Plan:
         lacking = dict(_lacking(host, plan, names & plan.new.deployments.keys()))
         refused |= lacking
         if not lacking:
+            refused |= _altered(plan, names)
             return replace(plan, refused={**plan.refused, **refused})
         wish = _without(wish, refused)
+
+
+def _altered(plan: Plan, names: Collection[str]) -> Iterator[tuple[str, LegerError]]:
+    """Those of `names` that stay as they are because their tree is not what they were made of."""
+    for name in sorted(names & plan.altered.keys()):
+        path = plan.new.deployments[name].tree.path / plan.altered[name][0]
+        yield name, deployed.altered(name, path)
 
 
 def _without(wish: Wish, names: Collection[str]) -> Wish:

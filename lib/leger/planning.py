@@ -16,7 +16,15 @@ from leger_generator.identity import is_same
 from leger import adoption, changes, comparing, deployed, generation, goback
 from leger.changes import Changes
 from leger.deployed import Deployed
-from leger.deployment import Deployment, Health, definitions, dump, is_vendors, load
+from leger.deployment import (
+    Deployment,
+    Health,
+    Target,
+    definitions,
+    dump,
+    is_vendors,
+    load,
+)
 from leger.errors import LegerError, contained
 from leger.faults import FaultsError
 from leger.fitting import Fitting
@@ -34,9 +42,9 @@ __all__ = ["Plan", "Wish", "between", "commits", "make"]
 class Plan:
     """What turns the generation `old` into `new`, and what of the wish cannot be had.
 
-    `refused` maps deployments to the reason why they stay as they are; `altered` to the files of
-    their tree in store/ that somebody changed by hand. `definitions` are the texts that belong to
-    `new`, `step` what goes with the switch besides units.
+    `refused` maps deployments to the reason why they stay as they are; `altered` those that stay
+    too, because somebody changed their tree in store/ by hand, to the files. `definitions` are the
+    texts that belong to `new`, `step` what goes with the switch besides units.
     """
 
     old: Generation | None
@@ -112,7 +120,6 @@ def between(
         moves=_moves(now.old.compiled if now.old else generation.EMPTY, new),
         changes=comparing.decide(host.manager, comparable, new),
         step=step,
-        altered=dict(now.altered),
         warnings=new.warnings,
     )
 
@@ -132,7 +139,12 @@ class _Planner:
         fitting = self.fitting
         new = fitting.fit()
         told = [fault for fault in new.warnings if fault.deployment in fitting.fresh]
-        new = fitting.as_deployed(new, self.deployed.altered)
+        altered = {
+            name: files
+            for name, files in self.deployed.altered.items()
+            if name not in fitting.fresh
+        }
+        new = fitting.as_deployed(new, altered)
         step = _step(self.host.scope, new, fitting.fresh, fitting.removed, self.wish.reopened)
         new = adoption.carried(new, self._held())
         plan = between(self.host, self.deployed, new, self._definitions(new), step)
@@ -147,26 +159,58 @@ class _Planner:
                 quiet=health.quiet,
             ),
             refused=fitting.refused,
+            altered=altered,
             warnings=tuple(dict.fromkeys([*told, *fitting.warnings])),
             missing_secrets=tuple(fitting.absent),
             removed=fitting.removed,
         )
 
     def _prepared(self, refused: dict[str, LegerError]) -> dict[str, Prepared]:
-        from leger import git, prepare
+        from leger import git
 
+        self._note_lost()
         fresh = dict(self.wish.reopened)
         with git.kept_open():
             for target in self.wish.targets:
                 name = target.deployment.name
                 try:
                     with contained(name):
-                        fresh[name] = prepare.prepare(
-                            self.host.scope, target.deployment, target.commit, mend=True
-                        )
+                        item = self._prepare(target)
+                    if item:
+                        fresh[name] = item
                 except LegerError as error:
                     refused[name] = error
         return fresh
+
+    def _prepare(self, target: Target) -> Prepared | None:
+        """None if its tree is the one that is deployed, and somebody changed that: it is not mended
+        behind the back of what runs with it, nor compiled, and the deployment stays as it is.
+        """
+        from leger import prepare
+
+        name = target.deployment.name
+        built = self.deployed.built.get(name)
+        spare = built.tree.path if built else None
+        item = prepare.prepare(
+            self.host.scope, target.deployment, target.commit, mend=True, spare=spare
+        )
+        is_same = item.tree.path == spare
+        if built and (is_same or any(unit.inputs for unit in built.units.values())):
+            found = self.deployed.touched(name)
+            if found and is_same:
+                return None
+            if found:
+                self.deployed.found[name] = found
+        return item
+
+    def _note_lost(self) -> None:
+        """A tree that is gone is made again; what has it mounted has no files until it restarts."""
+        for built in self.deployed.built.values():
+            if built.tree.digest and not built.tree.path.is_dir():
+                from leger import drift, owed
+
+                users = drift.readers(built, ["."])
+                owed.note(self.host.scope, dict.fromkeys(users, f"{built.tree.path} was gone"))
 
     def _held(self) -> dict[str, tuple[Path, ...]]:
         """The host's files whose place each deployment has had until now, or has again."""

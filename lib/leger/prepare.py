@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from leger import author as authors
 from leger import (
@@ -75,13 +76,14 @@ def prepare(
     commit: str,
     *,
     mend: bool = False,
+    spare: Path | None = None,
     verified: bool = False,
 ) -> Prepared:
     """Write the deployment's tree at `commit` (fetched before) to store/.
 
     What was prepared last is taken as it is, if nothing that went into it changed. With `mend` a
-    tree that is there already is compared, and put right where it was changed. What was deployed
-    was `verified` then: its tag may have moved since.
+    tree that is there already is compared, and put right where it was changed, but for the one to
+    `spare`. What was deployed was `verified` then: its tag may have moved since.
 
     Raises FaultsError with every fault of the content, ConfigError for a host's file, LegerError
     for a commit that nobody allowed has signed.
@@ -100,7 +102,9 @@ def prepare(
         exclude = (*author.exclude, *deployment.exclude)
         kept = [entry for entry in entries if not checkout.excluded(entry.path, exclude)]
         files = checkout.checkout(source, kept, deployment.name, settings.limits)
-        done = finish(scope, settings, deployment, commit, files, author=author, mend=mend)
+        done = finish(
+            scope, settings, deployment, commit, files, author=author, mend=mend, spare=spare
+        )
     origins = {path: (origin.file, origin.line) for path, origin in done.origins.items()}
     Remembered(key, done.tree, done.warnings, origins).save(scope, deployment.name)
     return done
@@ -122,6 +126,7 @@ def finish(
     *,
     author: Author,
     mend: bool = False,
+    spare: Path | None = None,
 ) -> Prepared:
     """Render, expand and write `files`, which are as the repository has them and none is excluded.
 
@@ -130,7 +135,7 @@ def finish(
     """
     rendered = _rendered(settings, deployment, author, commit, files)
     done = _expanded(scope, deployment, author, rendered)
-    written = tree.write(scope, deployment.name, done.files, mend=mend)
+    written = tree.write(scope, deployment.name, done.files, mend=mend, spare=spare)
     made_with = settings.rendering
     return Prepared(deployment, commit, written, author, done.warnings, done.origins, made_with)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from leger import adoption, applying, generation, imageids, manifests, planning
 from leger.applying import Outcome
 from leger.backup import automatic
-from leger.deployed import Deployed
+from leger.deployed import Deployed, altered
 from leger.deployment import is_defined_elsewhere
 from leger.errors import LegerError
 from leger.generation import Generation
@@ -50,9 +50,9 @@ def roll_back(
 
 def wish(scope: Scope, old: Generation, target: Generation, deployment: str = "") -> Wish:
     """What brings `old` to what `target` had, all of it or `deployment` alone."""
-    prepared = _prepared(scope, target, deployment)
-    removed = frozenset() if deployment else old.compiled.deployments.keys() - prepared.keys()
+    prepared = _prepared(scope, old, target, deployment)
     then = target.compiled.deployments
+    removed = frozenset() if deployment else old.compiled.deployments.keys() - then.keys()
     return Wish(
         reopened=prepared,
         removed=frozenset(removed),
@@ -90,9 +90,25 @@ def _before(host: Host, old: Generation, deployment: str) -> Generation:
     return target
 
 
-def _prepared(scope: Scope, target: Generation, deployment: str) -> dict[str, Prepared]:
+def _prepared(
+    scope: Scope, old: Generation, target: Generation, deployment: str
+) -> dict[str, Prepared]:
+    """What `target` had, as it was written then.
+
+    Where somebody changed the tree that runs, which is `leger apply`'s to mend, the deployment is
+    left out if it is to stay the same, and otherwise it is an error.
+    """
     then = Deployed(scope, target)
-    return then.all_prepared(then.built.keys() - {deployment} if deployment else ())
+    found = then.all_prepared(then.built.keys() - {deployment} if deployment else ())
+    for name, files in then.altered.items():
+        path, now = then.built[name].tree.path, old.compiled.deployments.get(name)
+        if now is None or now.tree.path != path:
+            found[name] = then.made_again(name)
+        elif manifests.contents(old)[name] == manifests.contents(target)[name]:
+            del found[name]
+        else:
+            raise altered(name, path / files[0])
+    return found
 
 
 def _the_hosts(

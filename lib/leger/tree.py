@@ -43,12 +43,14 @@ class File:
 Files = Mapping[str, File]
 
 
-def write(scope: Scope, name: str, files: Files, *, mend: bool = False) -> Tree:
+def write(
+    scope: Scope, name: str, files: Files, *, mend: bool = False, spare: Path | None = None
+) -> Tree:
     """Write store/NAME-DIGEST/ with `files`, fsynced before it gets its name.
 
     A tree that is there already is taken as it is; with `mend` what somebody changed in it is put
-    right, file by file, so that containers which have it mounted keep their mounts.
-    Raises LegerError when the disk refuses.
+    right, file by file, so that containers which have it mounted keep their mounts; but never in
+    the tree at `spare`. Raises LegerError when the disk refuses.
     """
     disk.make_folder(scope.state)
     disk.make_folder(scope.store, 0o755)
@@ -62,7 +64,7 @@ def write(scope: Scope, name: str, files: Files, *, mend: bool = False) -> Tree:
             _settle(temporary)
             temporary.rename(tree.path)
             disk.sync_folder(scope.store)
-        elif mend and is_suspect(tree):
+        elif mend and tree.path != spare and is_suspect(tree):
             _mend(tree.path, temporary, listed)
     except OSError as error:
         raise LegerError(
