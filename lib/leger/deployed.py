@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leger_generator.identity import is_same
 
-from leger import author, generation, keeping, prepare, quadlet, yamlfile
+from leger import author, generation, keeping, prepare, quadlet, remembered, yamlfile
 from leger import tree as trees
 from leger.deployment import Deployment, Health, definitions, dump, load
 from leger.errors import LegerError
@@ -114,6 +114,7 @@ class Deployed:
         assert self.old is not None
         built, defined = self.built[name], definition(self.scope, self.old, name)
         commit = git.fetch(self.scope, pinned(defined, built.commit))
+        remembered.forget(self.scope, name)  # it goes by times, which do not tell all
         made = prepare.prepare(self.scope, defined, commit, mend=True, verified=True)
         if made.tree.path != built.tree.path:
             raise LegerError(

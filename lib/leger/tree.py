@@ -64,7 +64,7 @@ def write(
             _settle(temporary)
             temporary.rename(tree.path)
             disk.sync_folder(scope.store)
-        elif mend and tree.path != spare and is_suspect(tree):
+        elif mend and tree.path != spare:
             _mend(tree.path, temporary, listed)
     except OSError as error:
         raise LegerError(
@@ -143,8 +143,13 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _mend(target: Path, whole: Path, listed: Mapping[str, tuple[int, str]]) -> None:
-    """Make `target` again what `whole`, which has all the files `listed`, is."""
+    """Make `target` again what `whole`, which has all the files `listed`, is.
+
+    By their content: somebody who changed a file may have touched the folder after that.
+    """
     present = read(target).files
+    if present == listed:
+        return
     for path in present.keys() - listed.keys():
         (target / path).unlink()
     for path in sorted(listed.keys()):

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,17 @@ def test_a_tree_that_was_changed_by_hand_is_named_and_can_be_put_right(
     assert made.tree == tree
     assert planning.make(host, Wish()).altered == {}
     assert (tree.path / "x").stat().st_ino == kept, "what is mounted stays mounted"
+
+
+def test_what_times_do_not_tell_is_made_again_all_the_same(host: Host, committed: Commit) -> None:
+    tree = deploy(host, committed("a", {"a.container": WEB})).new.deployments["a"].tree
+    (tree.path / "a.container").write_text(BAD)
+    time.sleep(0.02)  # the clock of file systems is coarse
+    tree.path.rename(tree.path.with_name("away"))
+    tree.path.with_name("away").rename(tree.path)
+    old = generation.load_current(host.scope)
+    assert Deployed(host.scope, old).made_again("a").tree == tree
+    assert (tree.path / "a.container").read_text() == WEB
 
 
 def test_a_name_that_leads_elsewhere_removes_nothing(host: Host) -> None:

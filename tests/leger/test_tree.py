@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 
 import pytest
 from hypothesis import given
@@ -93,4 +94,18 @@ def test_a_pipe_in_a_tree_is_a_change_and_holds_nobody_up(scope):
     os.mkfifo(made.path / "pipe")
     assert tree.read(made.path).digest != made.digest
     assert tree.write(scope, "web", files(), mend=True) == made
+    assert tree.read(made.path) == made
+
+
+def test_what_was_changed_and_hidden_by_later_times_is_mended(scope):
+    files = {"a": File.of(b"1"), "b/c": File.of(b"2")}
+    made = tree.write(scope, "web", files)
+    (made.path / "a").write_text("evil")
+    time.sleep(0.02)  # the clock of file systems is coarse
+    made.path.rename(scope.store / "away")
+    (scope.store / "away").rename(made.path)
+    assert not tree.is_suspect(made)
+    tree.write(scope, "web", files, spare=made.path, mend=True)
+    assert (made.path / "a").read_text() == "evil"
+    tree.write(scope, "web", files, mend=True)
     assert tree.read(made.path) == made
