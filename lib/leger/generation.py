@@ -288,6 +288,13 @@ def forget(scope: Scope, number: int) -> None:
         path.unlink(missing_ok=True)
 
 
+def forget_after(scope: Scope, number: int) -> None:
+    """Remove the generations after `number`, which were saved and never switched to."""
+    for other in numbers(scope):
+        if other > number:
+            forget(scope, other)
+
+
 def _raw(generation: Generation) -> dict[str, object]:
     return {
         "format": FORMAT,

@@ -26,7 +26,7 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
     """
     failed = generation.load(scope, todo.target.generation)
     base = load_or_empty(scope, todo.base)
-    replace(failed, bad=_text(bad)).save_manifest(scope)
+    replace(failed, bad=text(bad)).save_manifest(scope)
     before = {item.deployment for item in todo.returned}
     guilty = {owner(failed.compiled, name) for name in bad}
     names = group(guilty - before, failed.compiled, base.compiled) - before
@@ -34,7 +34,7 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
     if _is_same(failed.compiled, restored):
         return _without(todo, failed.compiled, bad)
     returned = _returned(failed, base, names, bad)
-    run = {name: was for name, was in todo.run.items() if owner(base.compiled, name) in names}
+    run = dict(_ran(todo, failed.compiled, base.compiled, names))
     planned = comparing.decide(manager, failed.compiled, restored, run)
     images = imageids.named(restored, (*planned.restart, *planned.start))
     restore = adoption.lent(failed.compiled, names) & {*todo.adopt}
@@ -106,7 +106,7 @@ def started(todo: Switch) -> list[str]:
 def told(todo: Switch) -> str:
     """What came of a switch in which units were not well, for an administrator."""
     back = ", ".join(item.deployment for item in todo.returned)
-    parts = [_text(todo.bad)]
+    parts = [text(todo.bad)]
     if back:
         parts.append(f"{back} went back to what was there before")
     if todo.lost:
@@ -119,6 +119,18 @@ def load_or_empty(scope: Scope, point: Point) -> Generation:
     if point.generation == 0:
         return Generation(0, scope.name, EMPTY)
     return generation.load(scope, point.generation)
+
+
+def _ran(
+    todo: Switch, failed: Compiled, base: Compiled, names: Collection[str]
+) -> Iterator[tuple[str, bool]]:
+    """Of the units that `todo` touched those of `names`, and of nobody's those of the host that
+    stopped with ours: whether each ran.
+    """
+    for name, was in todo.run.items():
+        before = owner(base, name)
+        if before in names or not (before or owner(failed, name)):
+            yield name, was
 
 
 def _without(todo: Switch, compiled: Compiled, bad: Mapping[str, str]) -> Switch:
@@ -173,7 +185,7 @@ def _returned(
 
     Those whose own unit was not well are bad by themselves, the others in this company only.
     """
-    reason = _text({n: why for n, why in bad.items() if owner(failed.compiled, n) in names})
+    reason = text({n: why for n, why in bad.items() if owner(failed.compiled, n) in names})
     commits = {
         name: _content(failed, name)[0] for name in sorted(names) if _differs(failed, base, name)
     }
@@ -238,5 +250,6 @@ def _the_hosts(
             yield name
 
 
-def _text(bad: Mapping[str, str]) -> str:
+def text(bad: Mapping[str, str]) -> str:
+    """The units that are not well, and why, in one line."""
     return "; ".join(f"{name} {reason}" for name, reason in bad.items())

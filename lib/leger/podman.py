@@ -80,9 +80,17 @@ def create_volume(name: str, options: Mapping[str, str], labels: Mapping[str, st
 
 def remove_volumes(names: Iterable[str]) -> dict[str, str]:
     """Remove these volumes with what they hold; maps those that podman keeps to its reason."""
+    return _removed("volume", names, 600)
+
+
+def _removed(kind: str, names: Iterable[str], timeout: float) -> dict[str, str]:
     kept = {}
     for name in names:
-        done = processes.run(["podman", "volume", "rm", name], timeout=600)
+        try:
+            done = processes.run(["podman", kind, "rm", name], timeout=timeout)
+        except LegerError as error:
+            kept[name] = str(error)
+            continue
         if done.code not in (0, 1):  # 1: there is none
             kept[name] = done.message.removeprefix("Error: ")
     return kept
@@ -135,9 +143,9 @@ def _asked(*arguments: str, hint: str = "") -> str:
     return done.stdout.decode(errors="replace")
 
 
-def remove_network(name: str) -> None:
-    """Remove the Podman network `name`, unless something uses it."""
-    processes.run(["podman", "network", "rm", name], timeout=120)
+def remove_networks(names: Iterable[str]) -> dict[str, str]:
+    """Remove these networks; maps those that podman keeps (something uses them) to its reason."""
+    return _removed("network", names, 120)
 
 
 def remove_image(name: str) -> None:

@@ -43,10 +43,11 @@ def foresee(host: Host, rotated: Sequence[Rotated]) -> Changes:
 def bring(host: Host, rotated: Sequence[Rotated]) -> Refreshed:
     """Restart or reload the units of `rotated`, as each has it, in their order and watched.
 
-    The caller holds the lock. Raises InterruptedSwitchError when the host shuts down.
+    The caller holds the lock. As long as an earlier switch is not over, nothing is done. Raises
+    InterruptedSwitchError when the host shuts down.
     """
     current = generation.load_current(host.scope)
-    if current is None or not rotated:
+    if current is None or not rotated or host.scope.switch.exists():
         return Refreshed()
     units = sorted({one.unit for one in rotated})
     reasons = refresh.secrets(host.scope, current.compiled, units, trying=True)

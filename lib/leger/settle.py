@@ -53,8 +53,9 @@ def _end_backup(host: Host) -> list[str]:
 
 def _mend(host: Host) -> list[str]:
     done = [] if host.scope.deployments.is_dir() else _restore_definitions(host.scope)
-    if host.scope.switch.exists():
-        return [*done, switch.recover(host)]
+    todo = Switch.load(host.scope)
+    if todo is not None:
+        return [*done, switch.recover(host, todo)]
     done += _restore_units(host.scope)
     _forget_unborn(host.scope)
     current = generation.load_current(host.scope)
@@ -116,9 +117,8 @@ def _restore_definitions(scope: Scope) -> list[str]:
 def _forget_unborn(scope: Scope) -> None:
     """Remove generations that were saved and never switched to, or a roll back might find them."""
     current = Current.read(scope)
-    for number in generation.numbers(scope) if current else ():
-        if current is not None and number > current.point.generation:
-            generation.forget(scope, number)
+    if current is not None:
+        generation.forget_after(scope, current.point.generation)
 
 
 def _is_later(scope: Scope, emitted: Point, current: Point) -> bool:
@@ -197,8 +197,6 @@ def _judge(host: Host, current: Generation, timeout: float) -> list[str]:
     if bad:
         judge.refuse_when_stopping(host.manager)
         _go_back(host, current, bad)
-    if current.bad:
-        replace(current, bad="").save_manifest(host.scope)
     switch.confirm(host.scope, current.point)
     return [f"generation {current.number} is confirmed"]
 

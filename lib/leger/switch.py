@@ -105,8 +105,11 @@ def switch(
     """Make `new` what runs, by `planned`, which `decide` made of both.
 
     Returns the confirmed generation. Raises NotHealthyError after it went back,
-    InterruptedSwitchError when the host shuts down, LegerError when nothing was changed.
+    InterruptedSwitchError when the host shuts down, LegerError when nothing was changed, or when
+    switch.json is left: then the next command goes on.
     """
+    if host.scope.switch.exists():
+        raise LegerError("an earlier switch is not over", hint="leger settle goes on with it")
     _provide_data(host.scope, old, new.compiled)
     again = imageids.present(step.tags)
     tags = images.provide(_touched(new.compiled, planned), host.report, again) | again
@@ -161,19 +164,17 @@ def _image_ids(
     return {**still, **imageids.keep(touched, known, tags)}
 
 
-def recover(host: Host) -> str:
-    """Take up an interrupted switch; says in one line what was done ("" if there was none)."""
-    todo = Switch.load(host.scope)
-    if todo is None:
-        return ""
+def recover(host: Host, todo: Switch) -> str:
+    """Take up the interrupted switch `todo`; says in one line what was done."""
+    generation.forget_after(host.scope, max(todo.origin.generation, todo.target.generation))
     committed = todo.committed(generation.emitted_point(host.scope))
     if committed is None:
         committed = _restore_side(host.scope, todo)
     with unbroken():
-        if not committed and not todo.returned:
+        if not committed and not todo.goes_back:
             _undo(host, todo)
             return f"took back the interrupted switch to generation {todo.target.generation}"
-        if not committed:  # the way back is not taken back
+        if not committed:
             todo = replace(todo, boot=switchfile.boot_id())
             _to_commit(host, todo)
         finish(host, todo)
@@ -209,15 +210,21 @@ def go_back(host: Host, todo: Switch, bad: Mapping[str, str]) -> None:
 
 def _go_on(host: Host, todo: Switch, bad: Mapping[str, str]) -> Switch:
     """Commit the switch that takes back what is not well; what remains to be done then."""
-    following = goback.prepare(host.scope, host.manager, todo, bad)
     for name, reason in bad.items():
         host.report(f"{name} {reason}")
-    if following.target == todo.target:
-        following.save(host.scope)
-    else:
-        names = [item.deployment for item in following.returned]
-        host.report(f"going back to generation {todo.base.generation}: {', '.join(names)}")
-        _to_commit(host, following)
+    try:
+        following = goback.prepare(host.scope, host.manager, todo, bad)
+        if following.target == todo.target:
+            following.save(host.scope)
+        else:
+            names = [item.deployment for item in following.returned]
+            host.report(f"going back to generation {todo.base.generation}: {', '.join(names)}")
+            _to_commit(host, following)
+    except (LegerError, OSError) as error:
+        raise LegerError(
+            f"{goback.text(bad)}; it cannot go back: {error}",
+            hint="once that is mended: leger settle (the next sync goes on, too)",
+        ) from error
     return following
 
 
@@ -267,25 +274,39 @@ def _explained(scope: Scope, name: str, reason: str, since: float) -> str:
 
 
 def confirm(scope: Scope, point: Point) -> None:
-    """Mark the current generation as seen healthy; the switch is over."""
+    """Mark the current generation as seen healthy, whatever was found of it before; the switch is
+    over.
+    """
+    current = generation.load(scope, point.generation)
+    if current.bad:
+        replace(current, bad="").save_manifest(scope)
     Current(point, confirmed=True).write(scope)
     switchfile.remove(scope)
 
 
 def _to_commit(host: Host, todo: Switch) -> None:
-    """Stop what must stop under its old definition, and replace units.json."""
+    """Stop what must stop under its old definition, and replace units.json.
+
+    What fails before that is undone, but for the way back, which is gone on with later.
+    """
     todo.save(host.scope)
     try:
         if todo.stop:
             host.report(f"stop {' '.join(todo.stop)}")
         host.manager.run([("stop", name) for name in todo.stop], STOP_SECONDS)
-        for network in todo.networks:
-            podman.remove_network(network)
+        remove_networks(host, todo.networks)
         generation.commit(host.scope, todo.target)
     except (LegerError, OSError):
         if generation.emitted_point(host.scope) != todo.target:
-            _undo(host, todo)
+            if not todo.goes_back:
+                _undo(host, todo)
             raise
+
+
+def remove_networks(host: Host, networks: Iterable[str]) -> None:
+    """Remove Podman networks, to be made anew; one that podman keeps is told."""
+    for name, reason in podman.remove_networks(networks).items():
+        host.report(f"warning: the network {name} stays as it was: {reason}")
 
 
 def _undo(host: Host, todo: Switch) -> None:

@@ -110,6 +110,11 @@ class Switch:
         lists = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
         return cls(**(raw | lists))
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether it takes back one that was not well; itself it is never taken back."""
+        return self.base != self.origin
+
     def committed(self, emitted: Point | None) -> bool | None:
         """Whether units.json is the target's; None if it is neither side's."""
         if emitted == self.target:

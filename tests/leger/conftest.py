@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -92,3 +93,22 @@ def committed(scope: Scope, tmp_path: Path) -> Callable[..., Target]:
         return Target(deployment, git.fetch(scope, deployment))
 
     return make
+
+
+PODMAN = """#!/bin/sh
+echo "$*" >>{log}
+test "$1 $2" != "network rm" && exit
+echo "Error: network is being used" >&2
+exit 2
+"""
+
+
+@pytest.fixture
+def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """A podman that has nothing and keeps each network; yields what it was asked."""
+    log, program = tmp_path / "asked", tmp_path / "bin/podman"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(PODMAN.format(log=log))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return lambda: log.read_text().splitlines() if log.exists() else []

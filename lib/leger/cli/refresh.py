@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from leger import generation, podman, refreshing, removal
+from leger import applying, generation, podman, refreshing, removal
 from leger.cli import host, output, steps
 
 
@@ -16,6 +16,8 @@ def run(options: argparse.Namespace) -> int:
 def _refresh(options: argparse.Namespace) -> int:
     """Restart or reload what has a value of before; 1 if anything failed."""
     with host.changing(user=options.user) as locked:
+        if not options.dry_run:
+            applying.settled(locked)
         names = (options.deployment,) if options.deployment else ()
         due = refreshing.due(locked, names)
         chosen = [one for one in due if options.name in (None, one.legerd)]
