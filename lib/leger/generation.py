@@ -251,6 +251,35 @@ def load_current(scope: Scope) -> Generation | None:
         return None
 
 
+def is_known(scope: Scope, point: Point) -> bool:
+    """Whether the files of the generation `point` are there, and whole."""
+    try:
+        return load(scope, point.generation).digest == point.digest
+    except LegerError:
+        return False
+
+
+def record(scope: Scope) -> int:
+    """Make the files of the generation that units.json holds, where they were lost with /var.
+
+    It can then be gone back to, and the numbers go on from its own. Returns that number, or 0
+    where units.json is not whole. Raises LegerError where the disk refuses.
+    """
+    try:
+        data = disk.read_file(scope.units, plan.MAX_BYTES)
+        found = _from_units(plan.decode(data))
+    except (LegerError, plan.PlanError):
+        return 0
+    if not is_known(scope, found.point):
+        disk.make_folder(scope.manifests)
+        disk.write_file(units_path(scope, found.number), data, 0o600)
+        written = scope.units.stat().st_mtime
+        replace(found, created=written, why="found in units.json").save_manifest(scope)
+    if Current.read(scope) is None:
+        Current(found.point, confirmed=True).write(scope)
+    return found.number
+
+
 def emitted_point(scope: Scope) -> Point | None:
     """What /etc/leger/units.json holds; None if it is missing or not whole."""
     try:
@@ -323,7 +352,9 @@ def _parse(raw: Any, decoded: plan.Plan) -> Generation:
     )
     return Generation(
         compiled=compiled,
-        definitions={name: item["definition"] for name, item in deployments.items()},
+        definitions={
+            name: item["definition"] for name, item in deployments.items() if item["definition"]
+        },
         own=tuple(raw.get("own", ())),
         **{key: raw[key] for key in _KEYS if key in raw},
     )

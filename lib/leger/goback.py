@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from leger import adoption, changes, comparing, generation, imageids, keeping, removal, switchfile
+from leger.errors import LegerError
 from leger.generation import EMPTY, Generation, Point
 from leger.model import Compiled
 from leger.scope import Scope
@@ -25,7 +26,7 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
     the same target: it then only goes on judging the others.
     """
     failed = generation.load(scope, todo.target.generation)
-    base = load_or_empty(scope, todo.base)
+    base = _base(scope, todo) or failed
     replace(failed, bad=text(bad)).save_manifest(scope)
     before = {item.deployment for item in todo.returned}
     guilty = {owner(failed.compiled, name) for name in bad}
@@ -68,6 +69,14 @@ def prepare(scope: Scope, manager: Manager, todo: Switch, bad: Mapping[str, str]
         returned=(*todo.returned, *returned),
         refused=(*todo.refused, *(item for item in returned if item.commit)),
     )
+
+
+def _base(scope: Scope, todo: Switch) -> Generation | None:
+    """What `todo` came from; None if that cannot be read: then there is nothing to go back to."""
+    try:
+        return load_or_empty(scope, todo.base)
+    except LegerError:
+        return None
 
 
 def group(names: Collection[str], *sets: Compiled) -> frozenset[str]:

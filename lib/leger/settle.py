@@ -56,7 +56,7 @@ def _mend(host: Host) -> list[str]:
     todo = Switch.load(host.scope)
     if todo is not None:
         return [*done, switch.recover(host, todo)]
-    done += _restore_units(host.scope)
+    done += _restore_units(host.scope) + _record(host.scope)
     _forget_unborn(host.scope)
     current = generation.load_current(host.scope)
     if current is not None and emitted.point(host.scope) != current.point:
@@ -114,6 +114,17 @@ def _restore_definitions(scope: Scope) -> list[str]:
     return [f"{scope.deployments}/{name}.yaml was gone: restored" for name in lost]
 
 
+def _record(scope: Scope) -> list[str]:
+    """Know what is in place, be /var lost: what is switched to next can go back to it."""
+    current = Current.read(scope)
+    if current is not None and generation.is_known(scope, current.point):
+        return []
+    number = generation.record(scope)
+    return (
+        [f"{scope.state} had lost generation {number}: taken from {scope.units}"] if number else []
+    )
+
+
 def _forget_unborn(scope: Scope) -> None:
     """Remove generations that were saved and never switched to, or a roll back might find them."""
     current = Current.read(scope)
@@ -123,12 +134,7 @@ def _forget_unborn(scope: Scope) -> None:
 
 def _is_later(scope: Scope, emitted: Point, current: Point) -> bool:
     """/var fell back rather than /etc: units.json is of a later generation that is known whole."""
-    if emitted.generation <= current.generation:
-        return False
-    try:
-        return generation.load(scope, emitted.generation).digest == emitted.digest
-    except LegerError:
-        return False
+    return emitted.generation > current.generation and generation.is_known(scope, emitted)
 
 
 def _catch_up(host: Host, current: Generation) -> list[str]:

@@ -312,7 +312,9 @@ def remove_networks(host: Host, networks: Iterable[str]) -> None:
 def _undo(host: Host, todo: Switch) -> None:
     """Start again what was stopped before the commit point, and forget the switch."""
     jobs = [("start", name) for name in reversed(todo.stop) if todo.run.get(name)]
-    before = goback.load_or_empty(host.scope, todo.origin).compiled
+    before = EMPTY
+    with contextlib.suppress(LegerError):
+        before = goback.load_or_empty(host.scope, todo.origin).compiled
     for _ in range(2):  # once more: what was killed may have left a container behind
         host.manager.reset_failed(_started_with(before, jobs))
         failed = problems(host.manager.run(jobs, todo.timeout))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -151,12 +153,49 @@ def test_the_hosts_own_units_that_stopped_with_ours_run_again_after_going_back(
     assert (runs(host.scope), manager.up) == ("a", {"web.service", "hostapp.service"})
 
 
+@pytest.fixture
+def lost(scope: Scope, manager: Manager) -> Callable[[], None]:
+    """Lose /var, which knew of four generations."""
+
+    def lose() -> None:
+        for version in "xya":
+            deployed(scope, compiled(version))
+        manager.reload()
+        shutil.rmtree(scope.state)
+
+    return lose
+
+
+def test_after_var_was_lost_what_is_bad_goes_back_to_what_ran(
+    host: Host, manager: Manager, lost: Callable[[], None]
+) -> None:
+    lost()
+    assert "taken from" in settle.mend(host)[0]
+    assert manager.up == {"web.service"}
+    manager.fails = lambda _name: runs(host.scope) == "b"
+    with pytest.raises(NotHealthyError, match="went back"):
+        to(host, compiled("b"))
+    assert (runs(host.scope), manager.up) == ("a", {"web.service"})
+    assert generation.numbers(host.scope) == [4, 5, 6]
+    assert is_over(host.scope)
+
+
 @pytest.mark.parametrize("moment", range(8))
 @pytest.mark.parametrize("version", ["b", "bad"])
+@pytest.mark.parametrize("is_lost", [False, True])
 def test_whenever_it_is_killed_nothing_stays_down(
-    host: Host, manager: Manager, moment: int, version: str
+    host: Host,
+    manager: Manager,
+    lost: Callable[[], None],
+    moment: int,
+    version: str,
+    *,
+    is_lost: bool,
 ) -> None:
     """The host's own unit makes it a stop and a start instead of a restart."""
+    if is_lost:
+        lost()
+        settle.mend(host)
     manager.needs = {"hostapp.service": ["web.service"]}
     manager.up.add("hostapp.service")
     manager.fails = lambda name: name == "web.service" and runs(host.scope) == "bad"
@@ -167,3 +206,25 @@ def test_whenever_it_is_killed_nothing_stays_down(
     assert manager.up == {"web.service", "hostapp.service"}
     assert runs(host.scope) in ("a", "b")
     assert is_over(host.scope)
+
+
+def test_what_is_in_place_is_known_although_its_manifest_is_damaged(
+    host: Host, manager: Manager
+) -> None:
+    generation.manifest_path(host.scope, 1).write_bytes(b"{")
+    settle.mend(host)
+    to(host, compiled("b"))
+    assert (runs(host.scope), is_over(host.scope)) == ("b", True)
+
+
+def test_what_cannot_be_read_is_not_gone_back_to(host: Host, manager: Manager) -> None:
+    def fails(_name: str) -> bool:
+        generation.manifest_path(host.scope, 1).write_bytes(b"{")
+        return True
+
+    manager.fails = fails
+    with pytest.raises(NotHealthyError, match=r"nothing to go back to for web\.service"):
+        to(host, compiled("b"))
+    manager.fails = lambda _name: False
+    to(host, compiled("c"))
+    assert (runs(host.scope), is_over(host.scope)) == ("c", True)

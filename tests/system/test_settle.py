@@ -141,6 +141,17 @@ def test_a_lost_var_is_filled_again(app: Machine) -> None:
     assert status(app)["confirmed"] is True
 
 
+def test_after_var_was_lost_a_bad_commit_goes_back_to_what_ran(app: Machine) -> None:
+    app.sh("rm -r /var/lib/leger; mkdir -m 700 /var/lib/leger")
+    bad = container("beta", "Volume=/no/such/folder:/x")
+    commit(app, tree(2, **{"beta.container": bad}), REPOSITORY)
+    done = app.run("leger", "deploy", "update", "app", check=False, timeout=120)
+    assert "app went back to what was there before" in done.stderr
+    assert version(app) == "VERSION=1"
+    app.run("systemctl", "is-active", "beta.service")
+    assert (status(app)["generation"], status(app)["confirmed"]) == (3, True)
+
+
 def test_killed_before_the_commit_point_what_was_stopped_runs_again(app: Machine) -> None:
     """The network is new in version 2, so that alpha is not merely restarted."""
     named = tree(2) | {"alpha.container": container("gamma", "Environment=VERSION=2")}
