@@ -12,7 +12,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from leger import changes, comparing, emitted, generation, health, judge, switch
+from leger import (
+    changes,
+    comparing,
+    emitted,
+    generation,
+    health,
+    judge,
+    restarting,
+    switch,
+    switchfile,
+)
 from leger.deployment import definitions
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
@@ -20,9 +30,8 @@ from leger.model import Compiled
 from leger.scope import Scope
 from leger.switch import Host
 from leger.switchfile import Switch
-from leger.systemd import State, problems, settled_states
+from leger.systemd import State, settled_states
 
-_START_SECONDS = 300.0
 _BUSY = ("activating", "deactivating", "reloading", "refreshing")
 
 
@@ -53,15 +62,20 @@ def _end_backup(host: Host) -> list[str]:
 
 def _mend(host: Host) -> list[str]:
     done = [] if host.scope.deployments.is_dir() else _restore_definitions(host.scope)
-    todo = Switch.load(host.scope)
-    if todo is not None:
-        return [*done, switch.recover(host, todo)]
+    done += _recover(host)
     done += _restore_units(host.scope) + _record(host.scope)
     _forget_unborn(host.scope)
     current = generation.load_current(host.scope)
     if current is not None and emitted.point(host.scope) != current.point:
         done += _catch_up(host, current)
     return done
+
+
+def _recover(host: Host) -> list[str]:
+    todo = Switch.load(host.scope)
+    if todo is None:
+        return []
+    return restarting.resume(host, todo) if todo.is_restart else [switch.recover(host, todo)]
 
 
 def settle(host: Host, timeout: float = 300.0) -> list[str]:
@@ -142,23 +156,26 @@ def _catch_up(host: Host, current: Generation) -> list[str]:
 
     What an administrator stopped stays stopped: only units that were not loaded count as new.
     """
-    manager = host.manager
     note = emitted.point(host.scope)
-    planned = comparing.decide(manager, _loaded(host, note, current), current.compiled)
-    jobs = [("restart", name) for name in (*planned.restart, *planned.reload)]
-    jobs += [("start", name) for name in planned.start]
-    jobs += [("stop", name) for name in planned.held]
+    planned = comparing.decide(host.manager, _loaded(host, note, current), current.compiled)
+    todo = Switch(
+        origin=current.point,
+        target=current.point,
+        base=current.point,
+        boot=switchfile.boot_id(),
+        stop=planned.stop,
+        networks=planned.networks,
+        restart=(*planned.restart, *planned.reload),
+        start=planned.start,
+        held=planned.held,
+    )
+    jobs = todo.jobs(todo.boot)
     if note == current.point and not jobs:
         return []
-    manager.run([("stop", name) for name in planned.stop], switch.STOP_SECONDS)
-    manager.reload()
-    built = current.compiled.deployments.values()
-    manager.reset_failed(changes.started_with(built, (name for _, name in jobs)))
-    results = manager.run(jobs, _START_SECONDS)
-    judge.refuse_when_stopping(manager)
+    results = restarting.run(host, todo, reload=True)
     done = [f"generation {current.number} was not what the generator had emitted: loaded"]
     done += [f"{verb} {name}" for verb, name in jobs]
-    return done + [f"{name}: {result}" for name, result in problems(results).items()]
+    return done + restarting.told(results)
 
 
 def _loaded(host: Host, note: Point | None, current: Generation) -> Compiled:

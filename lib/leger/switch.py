@@ -241,7 +241,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     compiled = generation.load(scope, todo.target.generation).compiled
     began = time.time()
     jobs = todo.jobs(switchfile.boot_id())
-    manager.reset_failed((*todo.gone, *_started_with(compiled, jobs)))
+    manager.reset_failed((*todo.gone, *started_with(compiled, jobs)))
     for verb, name in jobs:
         host.report(f"{verb} {name}")
     unrefreshed = refresh.secrets(scope, compiled, todo.reload)
@@ -257,7 +257,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     return bad
 
 
-def _started_with(compiled: Compiled, jobs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+def started_with(compiled: Compiled, jobs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """The units whose start limits the jobs count against."""
     begun = [name for verb, name in jobs if verb != "stop"]
     return changes.started_with(compiled.deployments.values(), begun)
@@ -316,7 +316,7 @@ def _undo(host: Host, todo: Switch) -> None:
     with contextlib.suppress(LegerError):
         before = goback.load_or_empty(host.scope, todo.origin).compiled
     for _ in range(2):  # once more: what was killed may have left a container behind
-        host.manager.reset_failed(_started_with(before, jobs))
+        host.manager.reset_failed(started_with(before, jobs))
         failed = problems(host.manager.run(jobs, todo.timeout))
         judge.refuse_when_stopping(host.manager)
         jobs = [("start", name) for name in failed]

@@ -50,7 +50,7 @@ class Switch:
     `tags` are the images' names and the ids that they are to have. `bad` are the units that were
     not well, with the reason; of those, `lost` have nothing to go back to. `returned` are the
     deployments that this switch takes back, `refused` the commits not to be deployed again.
-    Times are seconds.
+    Times are seconds. One whose target is its origin only restarts units.
     """
 
     origin: Point
@@ -109,6 +109,11 @@ class Switch:
             raw[key] = [Returned(**item) for item in raw[key]]
         lists = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
         return cls(**(raw | lists))
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether the generation stays as it is (`leger.restarting`)."""
+        return self.origin == self.target
 
     @property
     def goes_back(self) -> bool:

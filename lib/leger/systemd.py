@@ -293,6 +293,18 @@ def _reason(error: Exception) -> str:
     return (found[2] if found else str(error) or type(error).__name__).rstrip(".")
 
 
+def stopped_together(manager: Manager, names: Iterable[str]) -> list[str]:
+    """`names`, and all that the manager stops when it stops them."""
+    found = dict.fromkeys(names)
+    waiting = list(found)
+    while waiting:
+        for name in sorted(manager.stopped_with(waiting.pop())):
+            if name not in found:
+                found[name] = None
+                waiting.append(name)
+    return list(found)
+
+
 def settled_states(manager: Manager, names: Iterable[str]) -> dict[str, State]:
     """The states of `names`, where "failed" means that nobody stopped the unit."""
     return settled(manager, manager.states(names))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
 from machine import Machine
-from system.deployment import Deployed, active, container
+from system.deployment import Deployed, active, container, pid
 
 BAD = "Volume=/no/such/folder:/x"
 RESUMED = """
@@ -69,6 +70,10 @@ def test_the_hosts_own_unit_runs_again_with_what_it_requires(shared_machine: Mac
     machine.sh("systemctl daemon-reload; systemctl start hostapp.service")
     one.fail({"required.container": container(BAD)})
     assert active(machine, "required.service", "hostapp.service") == ["active"] * 2
+    before = pid(machine, "systemd-required")
+    machine.run("leger", "service", "restart", "required")
+    assert active(machine, "required.service", "hostapp.service") == ["active"] * 2
+    assert pid(machine, "systemd-required") != before
     machine.sh("systemctl stop hostapp.service; rm /etc/systemd/system/hostapp.service")
     one.remove()
 
@@ -85,4 +90,22 @@ def test_a_network_that_something_else_uses_is_told(shared_machine: Machine) -> 
     assert "warning: the network shared stays as it was: " in done.stderr
     assert active(machine, "shared.service", "shared-network.service") == ["active"] * 2
     machine.run("podman", "rm", "-f", "-t", "0", "other")
+    one.remove()
+
+
+def test_a_restart_that_is_killed_goes_on_by_itself(shared_machine: Machine) -> None:
+    machine = shared_machine
+    one = Deployed(machine, "slow")
+    stop = ("ExecStop=/bin/sleep 3",)
+    one.install({"slow.pod": "[Pod]\n", "slow.container": container("Pod=slow.pod", service=stop)})
+    before = pid(machine, "systemd-slow")
+    with machine.spawn("leger", "service", "restart", "slow") as command:
+        machine.sh(f"until test -e {SWITCH}; do sleep 0.1; done", timeout=30)
+        time.sleep(0.5)
+        machine.sh("systemctl kill -s KILL 'leger-[0-9]*.service'")
+        command.wait(30)
+    machine.sh(f"until ! test -e {SWITCH}; do sleep 0.1; done", timeout=60)
+    assert active(machine, "slow.service", "slow-pod.service") == ["active"] * 2
+    assert pid(machine, "systemd-slow") != before
+    assert is_well(machine)
     one.remove()

@@ -22,7 +22,7 @@ from leger.errors import LegerError
 from leger.generation import Generation
 from leger.switch import STOP_SECONDS, Host, unbroken
 from leger.switchfile import boot_id
-from leger.systemd import problems
+from leger.systemd import problems, stopped_together
 
 _START_SECONDS = 300.0
 _FULL = ("disk is full", "no space left")
@@ -45,7 +45,7 @@ def stopped(host: Host, work: Work, units: Collection[str]) -> Work:
     """
     if not units:
         return work
-    both = _with_them(host, units)
+    both = stopped_together(host.manager, units)
     states = host.manager.states(both)
     back = [name for name in both if states[name].stoppable]
     work = replace(work, start=tuple(dict.fromkeys([*work.start, *back])))
@@ -179,15 +179,3 @@ def _resumed(host: Host, work: Work) -> dict[str, str]:
 def _tell(host: Host, bad: dict[str, str]) -> None:
     for name, reason in bad.items():
         host.report(f"warning: {name} ran before and could not be started again: {reason}")
-
-
-def _with_them(host: Host, units: Collection[str]) -> list[str]:
-    """`units` and all that the manager stops together with them."""
-    found = dict.fromkeys(units)
-    queue = list(units)
-    while queue:
-        for name in sorted(host.manager.stopped_with(queue.pop())):
-            if name not in found:
-                found[name] = None
-                queue.append(name)
-    return list(found)

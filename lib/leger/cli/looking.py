@@ -19,7 +19,7 @@ COMMANDS = (
         ),
     ),
     *(
-        Command(("service", verb), text, "services", (NAME,))
+        Command(("service", verb), text, "services", (NAME,), changes=verb == "restart")
         for verb, text in (
             ("start", "start the units of a deployment that a boot starts"),
             ("stop", "stop the units of a deployment until the next boot or start"),

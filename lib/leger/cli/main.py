@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.error(error)
         return error.exit_code
     except KeyboardInterrupt:
-        output.error(CancelledError("cancelled; nothing was changed"))
+        hint = "leger history says whether anything was switched before" if options.changes else ""
+        output.error(CancelledError("cancelled", hint=hint))
         return CancelledError.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

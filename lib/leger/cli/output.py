@@ -88,5 +88,8 @@ def confirm(question: str) -> None:
     if not sys.stdin.isatty():
         raise CancelledError(f"not confirmed: {question}", hint="--yes answers it")
     progress(f"{question} [y/N] ")
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    answer = ""
+    with contextlib.suppress(KeyboardInterrupt):
+        answer = sys.stdin.readline()
+    if answer.strip().lower() not in ("y", "yes"):
         raise CancelledError("cancelled; nothing was changed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Mapping
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from leger import processes
 from leger.cli import host, output, service
@@ -12,7 +12,9 @@ from leger.errors import LegerError, UsageError
 from leger.generation import Generation
 from leger.model import Unit
 from leger.scope import Scope
-from leger.systemd import Manager
+
+if TYPE_CHECKING:
+    from leger.switch import Host
 
 _SECONDS = 300.0
 
@@ -27,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "service logs":
         _logs(options, sorted(current.compiled.deployments[options.name].units))
     with host.changing(user=options.user) as locked:
-        return _change(locked.manager, options, _current(scope, options.name))
+        return _change(locked, options)
 
 
 def _current(scope: Scope, name: str) -> Generation:
@@ -65,12 +67,15 @@ def _logs(options: argparse.Namespace, units: Collection[str]) -> NoReturn:
     processes.become(command)
 
 
-def _change(manager: Manager, options: argparse.Namespace, current: Generation) -> int:
-    from leger import drift
-    from leger.changes import HELPERS, started_with
+def _change(locked: Host, options: argparse.Namespace) -> int:
+    from leger import drift, settle
+    from leger.changes import HELPERS
 
+    for line in settle.mend(locked):
+        locked.report(line)
     verb = options.command.split()[1]
-    seen = drift.observe(host.scope(user=options.user), manager, current)
+    current = _current(locked.scope, options.name)
+    seen = drift.observe(locked.scope, locked.manager, current)
     own = {
         name: unit
         for name, unit in seen.units.items()
@@ -78,11 +83,27 @@ def _change(manager: Manager, options: argparse.Namespace, current: Generation) 
     }
     live = {name for name in own if name in seen.states and seen.states[name].stoppable}
     names = _chosen(verb, own, live)
-    manager.reset_failed(started_with(current.compiled.deployments.values(), names))
-    if verb == "restart":  # one by one would take a pod down with its last container
-        manager.run([("stop", name) for name in names], _SECONDS)
-    job = "stop" if verb == "stop" else "start"
-    return _tell(verb, names, manager.run([(job, name) for name in names], _SECONDS))
+    return _tell(verb, names, _run(locked, current, verb, names))
+
+
+def _run(locked: Host, current: Generation, verb: str, names: list[str]) -> Mapping[str, str]:
+    """The results of the jobs; to restart one by one would take a pod down with its last one."""
+    from leger.changes import started_with
+    from leger.systemd import stopped_together
+
+    if verb == "restart" and names:
+        from leger import restarting, switchfile
+
+        states = locked.manager.states(stopped_together(locked.manager, names))
+        both = [name for name, state in states.items() if state.stoppable]
+        at = current.point
+        boot = switchfile.boot_id()
+        todo = switchfile.Switch(at, at, boot, base=at, stop=tuple(both), start=tuple(both))
+        return restarting.run(locked, todo, reload=False)
+    if verb == "start":
+        built = current.compiled.deployments.values()
+        locked.manager.reset_failed(started_with(built, names))
+    return locked.manager.run([(verb, name) for name in names], _SECONDS)
 
 
 def _chosen(verb: str, own: Mapping[str, Unit], live: Collection[str]) -> list[str]:
