@@ -110,6 +110,14 @@ def test_a_rewind_is_accepted_for_all_or_for_those_named(words: str, accepted: o
     assert sync.accepted(options.accept_rewind) == accepted
 
 
+def test_a_restore_is_of_the_backup_that_was_asked_about() -> None:
+    words = ["backup", "restore", "--only", "web", "web"]
+    assert arguments.parser("1", words).parse_args(words).asked == ""
+    words += ["--yes", "--asked", "20260102T030405Z"]
+    options = arguments.parser("1", words).parse_args(words)
+    assert (options.name, options.only, options.asked) == ("web", ["web"], "20260102T030405Z")
+
+
 def _parser(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> argparse.ArgumentParser:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction) and words:

@@ -103,6 +103,25 @@ def test_what_was_saved_comes_back(notes: Machine) -> None:
     expect_quiet(notes)
 
 
+def test_the_backup_that_was_confirmed_is_restored(notes: Machine) -> None:
+    write(notes, "one")
+    notes.run("leger", "backup", "create", "notes")
+    write(notes, "two")
+    with notes.spawn("script", "-qec", "leger backup restore notes", "/dev/null") as asked:
+        assert asked.stdin
+        assert asked.stdout
+        told = b""
+        while b"[y/N]" not in told:
+            piece = asked.stdout.read(100)
+            assert piece, told
+            told += piece
+        notes.run("leger", "backup", "create", "notes")
+        asked.stdin.write(b"y\n")
+        assert asked.wait() == 0
+    assert read(notes) == saved("one")
+    notes.run("rm", "-r", f"/var/lib/leger/backups/notes/{ids(notes)[-1]}")
+
+
 def test_units_may_be_paused_meanwhile(notes: Machine) -> None:
     before = process(notes)
     notes.run("leger", "backup", "create", "notes", "--method", "pause")

@@ -24,8 +24,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def question(options: argparse.Namespace) -> str:
-    """What `restore` asks, with all that it replaces."""
-    backup = _chosen(host.scope(user=options.user), options)
+    """What `restore` asks, with all that it replaces.
+
+    The backup that is asked about is the one that is restored, if there is a newer one by then.
+    """
+    backup = _chosen(host.scope(user=options.user), options, options.id)
+    options.asked = backup.id
+    options.confirmed = ["--asked", backup.id]
     wanted = ", ".join(one.label for one in restore.select(backup, options.only))
     return f"replace what {options.name} has now ({wanted}) by the backup of {_when(backup)}?"
 
@@ -86,7 +91,7 @@ def _list(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     service.authorise(user=options.user)
     scope = host.scope(user=options.user)
-    backup = _chosen(scope, options)
+    backup = _chosen(scope, options, options.id)
     if options.verify:
         restore.verify(scope, backup, backup.archives, output.progress)
     if options.json:
@@ -108,7 +113,7 @@ def _info(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     with host.changing(user=options.user) as locked:
         applying.settled(locked)
-        backup = _chosen(locked.scope, options)
+        backup = _chosen(locked.scope, options, options.asked or options.id)
         done = restore.restore(locked, backup, options.only)
     if options.json:
         labels = [one.label for one in done]
@@ -154,9 +159,9 @@ def _prune_one(locked: Host, name: str, options: argparse.Namespace) -> list[str
     )
 
 
-def _chosen(scope: Scope, options: argparse.Namespace) -> Backup:
+def _chosen(scope: Scope, options: argparse.Namespace, id_: str) -> Backup:
     service.authorise(user=options.user)
-    return Backup.load(scope, options.name, options.id or kept.newest(scope, options.name))
+    return Backup.load(scope, options.name, id_ or kept.newest(scope, options.name))
 
 
 def _show(backups: Sequence[Backup], *, as_json: bool) -> None:

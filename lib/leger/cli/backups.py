@@ -15,6 +15,7 @@ def _count(text: str) -> int:
 
 _SOME = deployment("name", nargs="?", help="one deployment's only")
 _BACKUP = argument("id", metavar="ID", nargs="?", default="", help="default: the newest")
+_ASKED = argument("--asked", default="", help=argparse.SUPPRESS)  # the ID that --yes was said to
 
 COMMANDS = (
     Command(
@@ -59,6 +60,7 @@ COMMANDS = (
                 metavar="data|VOLUME",
                 help="this alone; may be given again",
             ),
+            _ASKED,
             YES,
             JSON,
         ),

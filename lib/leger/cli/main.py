@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     others = _is_for_another(options)
     if options.question and not inside and not options.yes:
         output.confirm(_question(options, others=others))
-        given = [*given, "--yes"]
+        given = [*given, "--yes", *getattr(options, "confirmed", ())]
     if options.changes and not inside:
         from leger.cli import service
 
