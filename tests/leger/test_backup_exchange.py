@@ -105,7 +105,7 @@ class Manager:
 @pytest.fixture
 def host(scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host with web.service, which uses data/web, and with a podman that has nothing."""
-    for name in ("podman", "systemd-run"):
+    for name in ("podman", "systemd-run", "systemctl"):
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
         program.write_text("#!/bin/sh\n")

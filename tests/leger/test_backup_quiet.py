@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from leger.backup import hold, quiet
+from leger.backup import quiet
 from leger.backup.journal import Work
 from leger.backup.what import Users
 from leger.scope import Scope
@@ -48,17 +48,12 @@ class Manager:
 
 
 @pytest.fixture
-def host(scope: Scope) -> Host:
-    scope.state.mkdir(parents=True)
-    return Host(scope, Manager(), lambda _line: None)  # type: ignore[arg-type]
-
-
-@pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A systemd-run and a podman that note what they are asked for; of c1 and c2 c1 is paused."""
+    """Programs of systemd's and podman's that note what they are asked for; c1 is paused."""
     said = tmp_path / "said"
     for name, more in (
         ("systemd-run", ""),
+        ("systemctl", ""),
         ("podman", "case $* in *status=running*) echo c2;; *status=paused*) echo c1 c2;; esac"),
     ):
         program = tmp_path / "bin" / name
@@ -69,12 +64,20 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return said
 
 
+@pytest.fixture
+def host(scope: Scope, programs: Path) -> Host:
+    scope.state.mkdir(parents=True)
+    return Host(scope, Manager(), lambda _line: None)  # type: ignore[arg-type]
+
+
 def test_what_uses_it_cannot_start_meanwhile(host: Host, programs: Path) -> None:
     held = ("db.service", "job.service", r"srv-a\x2db.mount")
     with quiet.still(host, Work.begin("web"), Users((DB,), held=held), "stop"):
         assert host.manager.jobs == [("stop", DB)]
-    assert host.manager.jobs[1:] == [("stop", hold.UNIT), ("start", DB)]
+        assert "systemctl stop" not in programs.read_text()
+    assert host.manager.jobs == [("stop", DB), ("start", DB)]
     said = programs.read_text()
+    assert "systemctl stop leger-hold-*.service" in said
     assert r"Before=shutdown.target db.service job.service srv-a\\x2db.mount " in said
     assert f"flock {host.scope.lock} true" in said
 

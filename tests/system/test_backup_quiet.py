@@ -73,7 +73,7 @@ def expect_all_up(machine: Machine) -> None:
         "for unit in db front writer; do\n"
         "  until systemctl is-active --quiet $unit; do sleep 0.1; done\n"
         "done\n"
-        "! systemctl list-units --all --no-legend leger-hold.service | grep -q .",
+        "! systemctl list-units --all --no-legend 'leger-hold-*' | grep -q .",
         timeout=60,
     )
 

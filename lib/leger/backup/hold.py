@@ -7,25 +7,25 @@ unit that the others are ordered after: its start job lasts as long as the lock 
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Collection
 
 from leger import processes
 from leger.errors import LegerError
 from leger.scope import Scope
-from leger.systemd import Manager
-
-UNIT = "leger-hold.service"
 
 
 def take(scope: Scope, names: Collection[str]) -> None:
     """Let each start of `names` wait for `release`, or the end of this command. LegerError."""
     if not names:
         return
+    unit = f"leger-hold-{os.urandom(4).hex()}.service"  # one of a killed command may be there yet
     before = " ".join(name.replace("\\", "\\\\") for name in sorted(names))
     command = [
         *("systemd-run", "--quiet", "--no-block", "--collect"),
         *(["--user"] if scope.name == "user" else []),
-        f"--unit={UNIT}",
+        f"--unit={unit}",
         "--description=Starts wait for a backup or restore of Leger's",
         "--service-type=oneshot",
         "--property=DefaultDependencies=no",
@@ -35,9 +35,11 @@ def take(scope: Scope, names: Collection[str]) -> None:
     ]
     done = processes.run(command, timeout=60)
     if done.code != 0:
-        raise LegerError(f"{UNIT} cannot be started: {done.message}", hint=f"systemctl stop {UNIT}")
+        raise LegerError(f"{unit} cannot be started: {done.message}")
 
 
-def release(manager: Manager) -> None:
+def release(scope: Scope) -> None:
     """Let what waits start now."""
-    manager.run([("stop", UNIT)], 60)
+    user = ["--user"] if scope.name == "user" else []
+    with contextlib.suppress(LegerError):
+        processes.run(["systemctl", *user, "stop", "leger-hold-*.service"], timeout=60)

@@ -75,7 +75,7 @@ def resume(host: Host, work: Work) -> dict[str, str]:
     """
     if work.boot != boot_id():
         return {}
-    hold.release(host.manager)
+    hold.release(host.scope)
     podman.changed()
     bad = podman.unpause(work.paused) if work.paused else {}
     for _ in range(2):  # once more: what was killed may have left a container behind
