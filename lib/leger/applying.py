@@ -248,5 +248,5 @@ def _leave(scope: Scope, plan: Plan, returned: Collection[str]) -> tuple[str, ..
     return tuple(
         item
         for name in sorted(plan.removed.difference(returned))
-        for item in removal.leave(scope, built[name], plan.new)
+        for item in removal.leave(scope, built[name], plan.new, plan.changes.gone)
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from leger import changes
 from leger.changes import Changes
 from leger.member import Member
-from leger.model import Compiled
+from leger.model import Built, Compiled
 from leger.systemd import Manager, State, settled, settled_states
 
 
@@ -26,8 +26,7 @@ def decide(
     template there stands for its instances.
     """
     both = [*old.deployments.values(), *new.deployments.values()]
-    templates = {name for built in both for name in built.units if changes.is_template(name)}
-    loaded = manager.instances(sorted(templates))
+    loaded = instances(manager, both)
     units = {name: unit for built in old.deployments.values() for name, unit in built.units.items()}
     before = changes.members(old.deployments.values(), loaded)
     named = {name for unit in units.values() for name in unit.instances}
@@ -57,6 +56,12 @@ def _due(members: Mapping[str, Member], due: Mapping[str, str]) -> Iterator[tupl
         why = due.get(name) or due.get(changes.template_of(name))
         if why:
             yield name, replace(member, due=why)
+
+
+def instances(manager: Manager, deployments: Iterable[Built]) -> list[str]:
+    """The loaded instances of the templates among the units of `deployments`."""
+    templates = {name for built in deployments for name in built.units if changes.is_template(name)}
+    return manager.instances(sorted(templates))
 
 
 def _states(

@@ -69,7 +69,8 @@ def _fetched(scope: Scope, deployment: Deployment) -> str:
 def remove(host: Host, name: str, *, volumes: bool = False) -> Outcome:
     """Stop and remove the deployment `name` with all that Leger made for it.
 
-    With `volumes` its volumes go as well, but for those that another deployment uses.
+    With `volumes` its volumes go as well, but for those that another deployment uses, or a quadlet
+    of the host's own.
     """
     applying.settled(host)
     old = generation.load_current(host.scope)
@@ -83,7 +84,8 @@ def remove(host: Host, name: str, *, volumes: bool = False) -> Outcome:
     outcome = applying.bring(host, wish, f"remove {name}", strict=True).insist()
     if not volumes:
         return outcome
-    return _without_volumes(host, outcome, what.unshared(old.compiled, name))
+    names = what.unshared(host.scope, old.compiled, name, outcome.changes.gone)
+    return _without_volumes(host, outcome, names)
 
 
 def _without_volumes(host: Host, outcome: Outcome, names: Iterable[str]) -> Outcome:

@@ -14,6 +14,7 @@ from pathlib import Path
 from leger import quadlet, sources, tree
 from leger.model import Tree
 from leger.scope import Scope
+from leger.sources import Source
 from leger.tree import File
 
 NAME = "_host"
@@ -45,12 +46,29 @@ def copy(scope: Scope, found: Mapping[str, Path], left_out: Collection[str]) -> 
     for number, (name, path) in enumerate(sorted(found.items())):
         if name in left_out:
             continue
-        if data := _read(path):
+        if data := content(path):
             files[f"{number:04}/{name}"] = File.of(data)
         for extra in map(Path, extras.get(name, ())):
-            if data := _read(extra):
+            if data := content(extra):
                 files[f"{number:04}/{name}.d/{extra.name}"] = File.of(data)
     return tree.write(scope, NAME, files, mend=True) if files else None
+
+
+def content(path: Path) -> bytes:
+    """What a file holds; nothing if it cannot be read or is larger than a quadlet may be."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError:
+        return b""
+    return data if len(data) <= _MAX_BYTES else b""
+
+
+def read(scope: Scope) -> list[Source]:
+    """The host's own quadlets as they are written, each with its drop-ins."""
+    extras = (path for paths in dropins(scope).values() for path in paths)
+    paths = [*map(str, find(scope).values()), *extras]
+    return sources.read("", {path: content(Path(path)).decode(errors="replace") for path in paths})
 
 
 def adoptable(scope: Scope, found: Mapping[str, Path], names: Collection[str]) -> tuple[Path, ...]:
@@ -86,12 +104,3 @@ def _is_anothers(scope: Scope, folder: Path) -> bool:
     if scope.name == "system":
         return folder.name == "users" and folder.parent in scope.quadlet_folders
     return folder.parent.name == "users" and folder.name.isdecimal()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError:
-        return b""
-    return data if len(data) <= _MAX_BYTES else b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from leger import adoption, images, podman, recall, remembered, rotation
@@ -36,13 +36,16 @@ def tidy(secrets: Iterable[str], images: Iterable[str]) -> None:
         podman.remove_image(image)
 
 
-def leave(scope: Scope, gone: Built, others: Compiled) -> tuple[str, ...]:
-    """Remove what was fetched for a deployment that is gone; what of it is left."""
+def leave(scope: Scope, gone: Built, others: Compiled, units: Collection[str]) -> tuple[str, ...]:
+    """Remove what was fetched for a deployment that is gone; what of it is left.
+
+    `units` are the names of all units that are gone, instances included.
+    """
     remove_mirror(scope, gone)
     remembered.forget(scope, gone.name)
     recall.forget(scope)
     all_of_it = replace(others, deployments={**others.deployments, gone.name: gone})
-    volumes = what.volumes(all_of_it, gone.name)
+    volumes = what.volumes(scope, all_of_it, gone.name, units)
     there = podman.volumes() if volumes else {}
     left = [f"volume {name}" for name in volumes if name in there]
     left += [

@@ -333,6 +333,44 @@ def test_old_backups_are_pruned_by_number_and_age(notes: Machine) -> None:
     notes.sh("rm -r /var/lib/leger/backups/amiss /etc/leger/deployments.d/amiss.yaml")
 
 
+BARE = CONTAINER.partition("Volume=")[0]
+INSTALL = "[Install]\nWantedBy=multi-user.target\n"
+MAIL = {
+    "w@.container": BARE.replace("=web", "=w-%i") + "Volume=of-%i:/of\nVolume=disk.volume:/disk\n",
+    "all.container": BARE.replace("=web", "=all") + f"Volume=/var/lib/leger/data:/all\n{INSTALL}",
+    ".leger.yaml": FILES[".leger.yaml"],
+}
+
+
+def test_instances_started_by_hand_are_saved_and_what_is_the_hosts_own_is_left_alone(
+    notes: Machine,
+) -> None:
+    """all.service uses the data of another deployment, by the folder above."""
+    notes.push("[Volume]\n", "/etc/containers/systemd/disk.volume")
+    commit(notes, MAIL, "/srv/mail")
+    notes.run("leger", "deploy", "install", "mail", "/srv/mail", timeout=120)
+    notes.sh("systemctl start w@hand; podman exec w-hand sh -c 'echo one >/of/f'")
+    before = notes.run("podman", "inspect", "-f", "{{.State.Pid}}", "all").stdout
+    (made,) = json.loads(notes.run("leger", "backup", "create", "mail", "--json").stdout)
+    assert made["volumes"] == ["of-hand"]
+    hosts = "it is the host's own, by /etc/containers/systemd/disk.volume"
+    assert made["left_out"] == [f"volume systemd-disk: {hosts}"]
+    notes.run("podman", "exec", "w-hand", "sh", "-c", "echo two >/of/f")
+    notes.run("leger", "backup", "restore", "mail", "--yes")
+    assert notes.run("podman", "exec", "w-hand", "cat", "/of/f").stdout == "one\n"
+    assert notes.run("podman", "inspect", "-f", "{{.State.Pid}}", "all").stdout == before
+    notes.run("leger", "backup", "create", "notes")
+    assert notes.run("podman", "inspect", "-f", "{{.State.Pid}}", "all").stdout != before
+    asked = notes.run("leger", "deploy", "remove", "mail", "--volumes", check=False)
+    assert "with all they hold: of-hand?" in asked.stderr
+    removed = notes.run("leger", "deploy", "remove", "mail", "--volumes", "--yes", "--json")
+    assert json.loads(removed.stdout)["volumes"] == ["of-hand"]
+    notes.sh(
+        "rm -r /etc/containers/systemd/disk.volume /var/lib/leger/backups/mail\n"
+        "systemctl daemon-reload\npodman volume rm systemd-disk"
+    )
+
+
 def test_removing_keeps_volumes_unless_asked(notes: Machine) -> None:
     write(notes, "kept")
     notes.run("leger", "backup", "create", "notes")

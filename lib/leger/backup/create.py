@@ -43,7 +43,7 @@ def create(host: Host, name: str, rules: Rules, why: str) -> Backup | None:
     current = generation.load_current(scope)
     if current is None or name not in current.compiled.deployments:
         raise LegerError(f"there is no deployment {name}", hint="leger deploy list")
-    content = _content(scope, current, name, rules)
+    content = _content(host, current, name, rules)
     if not content.volumes and not content.data:
         return None
     users = _users(host, current, content, name)
@@ -95,9 +95,10 @@ def _origin(current: Generation, name: str) -> dict[str, Any]:
     }
 
 
-def _content(scope: Scope, current: Generation, name: str, rules: Rules) -> _Content:
-    volumes, left = what.chosen(current.compiled, name, rules)
-    return _Content(tuple(volumes), _has_data(scope, name), tuple(left))
+def _content(host: Host, current: Generation, name: str, rules: Rules) -> _Content:
+    active = quiet.active(host, current)
+    volumes, left = what.chosen(host.scope, current.compiled, name, rules, active)
+    return _Content(tuple(volumes), _has_data(host.scope, name), tuple(left))
 
 
 def _users(host: Host, current: Generation, content: _Content, name: str) -> Users:

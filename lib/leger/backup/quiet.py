@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from leger import changes, generation, podman
+from leger import changes, comparing, generation, podman
 from leger.backup import hold, journal
 from leger.backup.inside import Inside
 from leger.backup.journal import Work
@@ -32,8 +32,7 @@ def active(host: Host, current: Generation | None) -> dict[str, bool]:
     """Every unit of Leger's, and whether there is something to stop."""
     compiled = current.compiled if current else generation.EMPTY
     built = compiled.deployments.values()
-    templates = {name for one in built for name in one.units if changes.is_template(name)}
-    loaded = host.manager.instances(sorted(templates))
+    loaded = comparing.instances(host.manager, built)
     states = host.manager.states(changes.members(built, loaded))
     return {name: state.stoppable for name, state in states.items()}
 

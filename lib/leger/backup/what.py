@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from leger import changes, kube, podman
+from leger import changes, podman
+from leger.backup import mounts
 from leger.backup.rules import Rules
 from leger.model import Built, Compiled, Unit
-from leger.podman import Container, Volume
+from leger.podman import Volume
 from leger.scope import Scope
-from leger.secretrefs import expand
-from leger.unitfile import UnitFile, words
 
 _RUNNING = ("container", "pod", "kube", "plain")
 _STARTERS = (".timer", ".socket", ".path")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_YAML = (".yaml", ".yml")
+_PATH = re.compile(r"/[^\s:,;=\"']+")
 
 
 @dataclass(frozen=True)
@@ -36,85 +35,69 @@ class Users:
     strangers: tuple[str, ...] = ()
 
 
-def volumes(compiled: Compiled, name: str) -> tuple[str, ...]:
-    """The volumes of the deployment `name`: those of its quadlets, and no other deployment's."""
-    owned = {
+def volumes(
+    scope: Scope, compiled: Compiled, name: str, loaded: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The volumes of the deployment `name`: those of its quadlets, but for what another defines.
+
+    That is another deployment, or a quadlet of the host's own. Of its templates these are the
+    volumes of the instances that a boot starts, and of those among `loaded`.
+    """
+    theirs = {
         unit.resource
         for other, built in compiled.deployments.items()
         for unit in built.units.values()
         if other != name and unit.kind == "volume"
     }
-    built = compiled.deployments.get(name)
-    if built is None:
-        return ()
-    found = {volume for unit in _members(built) for volume in used(unit, built)}
-    return tuple(sorted(found - owned))
+    found = _named(compiled, name, loaded)
+    return tuple(sorted(found - theirs - mounts.made_by_host(scope).keys()))
 
 
-def unshared(compiled: Compiled, name: str) -> tuple[str, ...]:
-    """The volumes of `name` that no other deployment uses."""
+def unshared(
+    scope: Scope, compiled: Compiled, name: str, loaded: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The volumes of `name` that no other deployment and no quadlet of the host's own uses."""
     others = {
         volume
-        for other, built in compiled.deployments.items()
-        if other != name
-        for unit in _members(built)
-        for volume in used(unit, built)
+        for other in compiled.deployments.keys() - {name}
+        for volume in _named(compiled, other, loaded)
     }
-    return tuple(volume for volume in volumes(compiled, name) if volume not in others)
+    others |= mounts.of_host(scope)
+    return tuple(one for one in volumes(scope, compiled, name, loaded) if one not in others)
 
 
-def used(unit: Unit, built: Built) -> set[str]:
-    """The volumes that one unit makes or mounts, by their real names."""
-    if unit.kind == "volume":
-        return {unit.resource}
-    if unit.kind == "kube":
-        return set(_claims(unit, built))
-    if unit.kind not in ("container", "pod"):
-        return set()
-    parsed = UnitFile.parse(unit.text)
-    found: set[str] = set()
-    for key in ("ExecStartPre", "ExecStart"):
-        for value in parsed.values("Service", key):
-            found |= set(_mounted([expand(word, unit.name) for word in words(value)]))
-    return {name for name in found if _NAME.fullmatch(name)}
+def _named(compiled: Compiled, name: str, loaded: Collection[str]) -> set[str]:
+    """The volumes that the quadlets of the deployment `name` make or mount."""
+    return {
+        volume
+        for built in compiled.deployments.values()
+        if built.name == name
+        for unit in _members(built, loaded)
+        for volume in mounts.of_unit(unit, built)
+    }
 
 
-def _mounted(command: list[str]) -> Iterator[str]:
-    """The sources of a podman command's mounts, in all spellings that quadlet writes."""
-    for word, following in zip(command, [*command[1:], ""], strict=True):
-        option, equals, value = word.partition("=")
-        given = value if equals else following
-        if option in ("-v", "--volume"):
-            yield given.partition(":")[0]
-        elif option == "--mount":
-            pairs = dict(part.partition("=")[::2] for part in given.split(","))
-            if pairs.get("type", "volume") == "volume":
-                yield pairs.get("source") or pairs.get("src") or ""
-
-
-def _claims(unit: Unit, built: Built) -> Iterator[str]:
-    for path in unit.inputs:
-        file = built.tree.path / path
-        if path.endswith(_YAML) and file.is_file():
-            yield from kube.claims(file.read_bytes(), path)
-
-
-def _members(built: Built) -> Iterator[Unit]:
-    """The units of a deployment, a template as each of its instances."""
-    for name, member in changes.members([built]).items():
+def _members(built: Built, loaded: Collection[str]) -> Iterator[Unit]:
+    """The units of a deployment, a template as each of its known and `loaded` instances."""
+    for name, member in changes.members([built], loaded).items():
         yield member.unit if member.unit.name == name else replace(member.unit, name=name)
 
 
-def chosen(compiled: Compiled, name: str, rules: Rules) -> tuple[list[Volume], list[str]]:
+def chosen(
+    scope: Scope, compiled: Compiled, name: str, rules: Rules, loaded: Collection[str]
+) -> tuple[list[Volume], list[str]]:
     """The volumes to save, and what is left out with the reason, by `rules`."""
     there = podman.volumes()
-    wanted = sorted({*volumes(compiled, name), *rules.volumes})
+    wanted = {*volumes(scope, compiled, name, loaded), *rules.volumes}
+    hosts = mounts.made_by_host(scope)
     found: list[Volume] = []
     left: list[str] = []
-    for volume in wanted:
+    for volume in sorted(wanted | (_named(compiled, name, loaded) & hosts.keys())):
         if rules.leaves_out(volume) or volume not in there:
             continue
-        if there[volume].is_elsewhere:
+        if volume not in wanted:
+            left.append(f"volume {volume}: it is the host's own, by {hosts[volume]}")
+        elif there[volume].is_elsewhere:
             left.append(f"volume {volume}: what it holds lies elsewhere, by its options")
         else:
             found.append(there[volume])
@@ -132,44 +115,47 @@ def users(
 
     `active` says of each unit of Leger's whether there is something to stop.
     """
-    folder = f"{scope.data / data}/" if data else "\0"
-    running = [one for one in podman.containers() if _touches(one, names, folder)]
-    known = {unit.name: unit for built in compiled.deployments.values() for unit in _members(built)}
-    plain = {name for name, unit in known.items() if unit.kind == "plain"}
-    own = {
-        unit.name: built
-        for built in compiled.deployments.values()
-        for unit in _members(built)
-        if active.get(unit.name)
-    }
+
+    def touches(volumes: Collection[str], paths: Iterable[str]) -> bool:
+        return bool({*volumes} & {*names}) or bool(data and _reached(scope, data, paths))
+
+    members = [
+        (unit, built) for built in compiled.deployments.values() for unit in _members(built, active)
+    ]
+    known = {unit.name for unit, _ in members}
+    plain = {unit.name for unit, _ in members if unit.kind == "plain"}
+    own = {unit.name: built for unit, built in members if active.get(unit.name)}
     direct = {
         unit.name
-        for built in compiled.deployments.values()
-        for unit in _members(built)
-        if unit.kind in _RUNNING and (used(unit, built) & set(names) or folder in unit.text)
+        for unit, built in members
+        if unit.kind in _RUNNING and touches(mounts.of_unit(unit, built), _paths(scope, unit))
     }
+    running = [one for one in podman.containers() if touches(one.volumes, one.paths)]
     direct |= {one.unit for one in running}
-    direct |= set(_pods(compiled, direct))
+    direct |= {unit.pod for unit, _ in members if unit.name in direct and unit.pod}
     concerned = {own[name].name for name in direct if name in own}
     starters = {name for name in own if name.endswith(_STARTERS) and own[name].name in concerned}
     return Users(
         units=(*sorted(starters), *sorted(direct & own.keys() - starters)),
         plain=tuple(sorted(direct & own.keys() & plain - starters)),
-        held=tuple(sorted((direct & known.keys()) | starters)),
+        held=tuple(sorted((direct & known) | starters)),
         containers=tuple(one.id for one in running if one.unit in own),
         strangers=tuple(one.name for one in running if one.unit not in own),
     )
 
 
-def _touches(container: Container, names: Collection[str], folder: str) -> bool:
-    below = any(f"{path}/".startswith(folder) for path in container.paths)
-    return below or bool(container.volumes.intersection(names))
+def _paths(scope: Scope, unit: Unit) -> Iterator[str]:
+    """The absolute paths that a unit's text names."""
+    text = unit.text.replace("%S", str(scope.state.parent)).replace("%h", str(Path.home()))
+    return (match[0] for match in _PATH.finditer(text))
 
 
-def _pods(compiled: Compiled, names: Iterable[str]) -> Iterator[str]:
-    """The pods that members among `names` run in: they are stopped and started as a whole."""
-    wanted = set(names)
-    for built in compiled.deployments.values():
-        for unit in _members(built):
-            if unit.name in wanted and unit.pod:
-                yield unit.pod
+def _reached(scope: Scope, data: str, paths: Iterable[str]) -> bool:
+    """Whether one of `paths` is data of the deployment `data`, lies in it or holds it.
+
+    Who has / or /var looks at the whole host: of the folders above, only Leger's own count.
+    """
+    folder = f"{scope.data / data}/"
+    ends = [f"{path.rstrip('/')}/" for path in paths]
+    above = (f"{scope.state}/", f"{scope.data}/")
+    return any(path.startswith(folder) or path in above for path in ends)

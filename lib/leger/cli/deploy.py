@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from leger import deploying, generation, yamlfile
+from leger import comparing, deploying, generation, systemd, yamlfile
 from leger.applying import Outcome
 from leger.backup import what
 from leger.cli import host, output, service, steps
@@ -108,10 +108,13 @@ def _stage(locked: Host, deployment: Deployment, options: argparse.Namespace) ->
 def question(options: argparse.Namespace) -> str:
     """What `remove --volumes` asks, with the names of what would be lost."""
     service.authorise(user=options.user)
-    current = generation.load_current(host.scope(user=options.user))
+    scope = host.scope(user=options.user)
+    current = generation.load_current(scope)
     if not options.volumes or current is None:
         return ""
-    lost = ", ".join(what.unshared(current.compiled, options.name))
+    built = current.compiled.deployments.values()
+    loaded = comparing.instances(systemd.connect(scope), built)
+    lost = ", ".join(what.unshared(scope, current.compiled, options.name, loaded))
     return lost and f"stop and remove {options.name} and its volumes with all they hold: {lost}?"
 
 
