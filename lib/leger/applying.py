@@ -186,7 +186,7 @@ def apply(host: Host, plan: Plan, why: str) -> Outcome:
     """Switch to what `plan` says; `why` is what the history tells.
 
     The caller holds the lock since before the plan was made. Raises InterruptedSwitchError when
-    the host shuts down, LegerError when nothing was changed.
+    the host shuts down, LegerError when nothing was changed, or when the next command goes on.
     """
     outcome = _outcome(plan, plan.old.number if plan.old else 0)
     if plan.is_same:
