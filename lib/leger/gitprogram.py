@@ -196,7 +196,10 @@ def _refused(where: str, done: processes.Completed) -> FetchError:
 
 
 _HINTS = (
-    ("Host key verification failed", "add the host's key to /etc/ssh/ssh_known_hosts"),
+    (
+        "Host key verification failed",
+        "add the host's key to /etc/ssh/ssh_known_hosts, or say auth: {known-hosts: FILE}",
+    ),
     ("could not read Username", "private or not there; auth: {token: FILE} is for private ones"),
     ("Authentication failed", "the remote does not take the token that auth: names"),
     ("Permission denied (publickey", "give this host's key access, or name one: auth: {ssh-key: }"),

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
-import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -240,67 +235,3 @@ def test_without_a_key_ssh_is_as_the_host_has_it(
     commit = repository.commit({"a": "1"})
     assert git.fetch(scope, Deployment("web", f"git@host:{repository.path}")) == commit
     assert "-oIdentitiesOnly=yes" not in (ssh / "ARGUMENTS").read_text().splitlines()
-
-
-def sshd() -> str:
-    return shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") or ""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[int]:
-    """The port of an sshd that takes the key tmp_path/client."""
-    for name in ("server", "client", "other"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)]
-        subprocess.run(command, check=True)
-    shutil.copy(tmp_path / "client.pub", tmp_path / "authorized")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = {
-        "ListenAddress": "127.0.0.1",
-        "Port": port,
-        "HostKey": tmp_path / "server",
-        "AuthorizedKeysFile": tmp_path / "authorized",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "PidFile": "none",
-    }
-    words = [f"-o{key}={value}" for key, value in options.items()]
-    Path("/run/sshd").mkdir(exist_ok=True)
-    process = subprocess.Popen([sshd(), "-D", "-e", "-f", "/dev/null", *words])
-    public = (tmp_path / "server.pub").read_text()
-    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {public}")
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except OSError:
-            assert process.poll() is None
-            time.sleep(0.05)
-    yield port
-    process.terminate()
-    process.wait()
-
-
-@pytest.mark.skipif(not sshd(), reason="there is no sshd")
-def test_a_real_ssh_server_is_fetched_from(
-    scope: Scope,
-    repository: Repository,
-    tmp_path: Path,
-    server: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    commit = repository.commit({"a": "1"})
-    user = pwd.getpwuid(os.getuid()).pw_name
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    known = str(tmp_path / "known")
-    item = Deployment("web", f"ssh://{user}@127.0.0.1:{server}{repository.path}")
-    for key in (str(tmp_path / "client"), "client"):
-        trusted = replace(item, auth=Auth(ssh_key=key, known_hosts=known))
-        assert git.fetch(scope, trusted) == commit
-    with pytest.raises(FetchError) as caught:
-        git.fetch(scope, replace(item, auth=Auth(ssh_key="other", known_hosts=known)))
-    assert "auth: {ssh-key" in caught.value.hint
-    (tmp_path / "known").write_text("")
-    with pytest.raises(FetchError) as caught:
-        git.fetch(scope, trusted)
-    assert "known" in caught.value.hint

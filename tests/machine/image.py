@@ -21,7 +21,7 @@ RECIPE = 5  # raise it when an image made of the same packages would differ
 
 SYSTEM = (
     "systemd systemd-sysv systemd-container dbus dbus-user-session libpam-systemd procps curl "
-    "strace iproute2 git ca-certificates openssh-client busybox-static make"
+    "strace iproute2 git ca-certificates openssh-client openssh-server busybox-static make"
 )
 CONTAINERS = "podman crun catatonit netavark aardvark-dns passt uidmap nftables iptables"
 PYTHON = (
@@ -49,6 +49,9 @@ MASKED = (
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "ssh.service",
+    "ssh.socket",
+    "sshd-keygen.service",
 )
 
 

@@ -199,3 +199,48 @@ def test_the_timers_service_follows_a_repository_of_another_user(shared_machine:
     assert done.code == 0, machine.journal("-u", "leger-sync.service")
     assert active(machine, "theirs.service") == ["active"]
     machine.sh(f"rm {DEFINITIONS}/theirs.yaml; leger sync")
+
+
+SSHD = """
+mkdir -p /etc/credstore /run/sshd /srv/ssh
+cd /srv/ssh
+for name in host client other; do ssh-keygen -q -t ed25519 -N '' -f $name; done
+useradd --create-home --shell /bin/bash --password '*' git
+install -d -m 700 -o git -g git /home/git/.ssh
+install -m 600 -o git -g git client.pub /home/git/.ssh/authorized_keys
+mv client /etc/credstore/git-client
+chmod 600 /etc/credstore/git-client
+printf '[127.0.0.1]:2222 %s\n' "$(cat host.pub)" >known
+chown -R git: /srv/shared
+systemd-run --quiet --unit=sshd-of-git.service --service-type=notify --property=NotifyAccess=all \
+    /usr/sbin/sshd -D -e -f /dev/null -o Port=2222 -o ListenAddress=127.0.0.1 \
+    -o HostKey=/srv/ssh/host -o UsePAM=no
+"""
+
+
+def test_the_timers_service_fetches_by_ssh(shared_machine: Machine) -> None:
+    """From a real sshd, with a key that only systemd's credentials have."""
+    machine = shared_machine
+    commit(machine, {"far.container": container(), ".leger.yaml": QUICK}, "/srv/shared/r")
+    machine.sh(SSHD)
+    definition = (
+        "source: ssh://git@127.0.0.1:2222/srv/shared/r\n"
+        "auth: {ssh-key: %s, known-hosts: /srv/ssh/known}\n"
+    )
+
+    def synced(key: str) -> str:
+        text = shlex.quote(definition % key)
+        machine.sh(f"mkdir -p {DEFINITIONS}; printf %s {text} >{DEFINITIONS}/far.yaml")
+        began = machine.sh("date +@%s.%N").stdout.strip()
+        machine.run("systemctl", "start", "leger-sync.service", check=False, timeout=120)
+        return machine.journal("-u", "leger-sync.service", f"--since={began}")
+
+    assert "auth: {ssh-key" in synced("/srv/ssh/other")
+    machine.sh("mv /srv/ssh/known /srv/ssh/away; touch /srv/ssh/known")
+    assert "known-hosts" in synced("git-client")
+    machine.sh("mv /srv/ssh/away /srv/ssh/known")
+    said = synced("git-client")
+    assert active(machine, "far.service") == ["active"], said
+    assert "PRIVATE KEY" not in machine.journal()
+    assert machine.run("grep", "-rl", "PRIVATE KEY", "/var/lib/leger", check=False).stdout == ""
+    machine.sh(f"rm {DEFINITIONS}/far.yaml; leger sync; systemctl stop sshd-of-git.service")
