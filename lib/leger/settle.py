@@ -48,16 +48,16 @@ def mend(host: Host) -> list[str]:
         return [*done, f"warning: {error}"]
 
 
-def _end_backup(host: Host) -> list[str]:
+def _end_backup(host: Host, *, again: bool = False) -> list[str]:
     """Take up an interrupted backup or restore: what it stopped runs again, whatever else."""
     if not os.path.lexists(host.scope.backup_journal):
         return []
     from leger.backup import restore
 
     try:
-        return restore.recover(host)
+        return restore.recover(host, again=again)
     except LegerError as error:
-        return [f"warning: {error}"]
+        return [f"warning: {error}" + (f" ({error.hint})" if error.hint else "")]
 
 
 def _mend(host: Host) -> list[str]:
@@ -85,7 +85,7 @@ def settle(host: Host, timeout: float = 300.0) -> list[str]:
     NotHealthyError after going back, InterruptedSwitchError when the system shuts down.
     """
     judge.refuse_when_stopping(host.manager)
-    done = _end_backup(host) + _mend(host)
+    done = _end_backup(host, again=True) + _mend(host)
     current = generation.load_current(host.scope)
     if current is None:
         return done

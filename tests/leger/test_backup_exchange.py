@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from leger import generation
-from leger.backup import exchange, folders, restore
+from leger.backup import create, exchange, folders, restore
 from leger.backup.journal import Pair, Work
+from leger.backup.kept import Backup
+from leger.backup.rules import Rules
 from leger.errors import LegerError
 from leger.generation import Current
 from leger.model import Built, Compiled, Tree, Unit
@@ -127,4 +129,23 @@ def test_a_unit_that_does_not_stop_does_not_end_a_restore_that_is_decided(
     with pytest.raises(LegerError, match=r"web: the interrupted restore: web\.service could not"):
         restore.recover(host)
     assert content(used, tmp_path / "restored") == ["now", "restored"]
+    assert pairs_left(host.scope) == 1
+    # Each try stops what can be stopped: no command and no timer does that again by itself.
+    with pytest.raises(LegerError, match="web: the interrupted restore is not finished"):
+        restore.recover(host)
+    with pytest.raises(LegerError, match=r"web\.service could not"):
+        restore.recover(host, again=True)
+    assert pairs_left(host.scope) == 1
+
+
+def test_a_restore_that_is_decided_is_finished_before_another_backup_begins(
+    host: Host, tmp_path: Path
+) -> None:
+    """Its journal is the only one that knows of the folders."""
+    decided(host.scope, pair(tmp_path / "restored", host.scope.data / "web"))
+    backup = Backup("web", "1", 0.0, "", "", 1, "", "", ())
+    with pytest.raises(LegerError, match="restore of web has to be finished first"):
+        restore.restore(host, backup)
+    with pytest.raises(LegerError, match="restore of web has to be finished first"):
+        create.create(host, "web", Rules(), "")
     assert pairs_left(host.scope) == 1

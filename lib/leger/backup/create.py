@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from leger import disk, generation, processes
-from leger.backup import archive, inside, kept, quiet, what
+from leger.backup import archive, inside, journal, kept, quiet, what
 from leger.backup.inside import Inside
 from leger.backup.journal import Work
 from leger.backup.kept import Archive, Backup
@@ -40,6 +40,7 @@ def create(host: Host, name: str, rules: Rules, why: str) -> Backup | None:
     Raises LegerError; then there is no new backup, and the others are untouched.
     """
     scope = host.scope
+    journal.insist(scope)
     current = generation.load_current(scope)
     if current is None or name not in current.compiled.deployments:
         raise LegerError(f"there is no deployment {name}", hint="leger deploy list")

@@ -37,7 +37,7 @@ class Work:
 
     In the boot `boot`, the units `start` were stopped and the containers `paused` (ids) frozen.
     `volumes` and `folders` are temporary, and go. `pairs` are to be exchanged: with them, the
-    restore is decided, and goes on after an interruption.
+    restore is decided, and goes on after an interruption; in the boot `tried` that failed.
     """
 
     deployment: str
@@ -47,6 +47,12 @@ class Work:
     volumes: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    tried: str = ""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether a restore could not be finished in this boot, and all runs as before."""
+        return self.tried == boot_id() and bool(self.pairs) and not (self.start or self.paused)
 
     @classmethod
     def begin(cls, deployment: str, temporary: Iterable[str] = ()) -> Self:
@@ -89,6 +95,16 @@ class Work:
         )
         lists = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
         return cls(pairs=pairs, **(raw | lists))
+
+
+def insist(scope: Scope) -> None:
+    """Raise LegerError if there is a restore to finish first: its journal must not be replaced."""
+    work = Work.load(scope)
+    if work and work.pairs:
+        raise LegerError(
+            f"the interrupted restore of {work.deployment} has to be finished first",
+            hint="leger settle",
+        )
 
 
 def settle(scope: Scope, work: Work) -> None:

@@ -35,6 +35,7 @@ def restore(host: Host, backup: Backup, only: Collection[str] = ()) -> tuple[Arc
     not come back.
     """
     scope = host.scope
+    journal.insist(scope)
     wanted = select(backup, only)
     verify(scope, backup, wanted, host.report)
     there = podman.volumes()
@@ -59,16 +60,21 @@ def restore(host: Host, backup: Backup, only: Collection[str] = ()) -> tuple[Arc
     return wanted
 
 
-def recover(host: Host) -> list[str]:
+def recover(host: Host, *, again: bool = False) -> list[str]:
     """Take up an interrupted backup or restore; says line by line what was done.
 
-    Raises LegerError when a restore that was decided cannot be finished yet.
+    A restore that could not be finished is tried once in each boot, and when it is asked for
+    `again`: each try stops what uses the data. Raises LegerError when it cannot be finished yet.
     """
     work = Work.load(host.scope)
     if work is None:
         return []
     if work.boot != boot_id():  # whatever was stopped or paused, the boot has started again
         work = replace(work, boot=boot_id(), start=(), paused=())
+    if work.is_given_up and not again:
+        raise LegerError(
+            f"{work.deployment}: the interrupted restore is not finished", hint="leger settle"
+        )
     try:
         if work.pairs:
             return _finish(host, work)
@@ -85,6 +91,7 @@ def _finish(host: Host, work: Work) -> list[str]:
     data = any(not pair.volume for pair in work.pairs)
     try:
         users = _using(host, work.deployment, names, data=data)
+        work = replace(work, tried=boot_id())
         with unbroken(), quiet.still(host, work, users, "stop") as running:
             quiet.insist(_using(host, work.deployment, names, data=data))
             exchange.carry_out(host.scope, running)
