@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 from leger import yamlfile
@@ -15,6 +16,7 @@ from leger.quantities import duration, size
 from leger.scope import Scope
 from leger.yamlfile import Node
 
+HOSTNAME = Path("/etc/hostname")
 _SHARED = ("host", "secrets", "limits", "keep")
 
 
@@ -67,6 +69,7 @@ class Config:
     """A scope's config.yaml; `secrets_prefix` is "" or ends in a slash.
 
     `fleet` is the repository in which many hosts' deployments are defined, None without one.
+    `is_named` says that `host_name` was given by somebody, not by DHCP, say.
     """
 
     host_name: str
@@ -76,14 +79,15 @@ class Config:
     keep: Keep = field(default_factory=Keep)
     notify: Notify = field(default_factory=Notify)
     fleet: Deployment | None = None
+    is_named: bool = True
 
     @property
     def rendering(self) -> str:
         """A checksum of all that templates and the names of secrets take from here.
 
-        "" as long as the host has no name: it may be about to get one.
+        "" as long as nobody has given the host a name: it may be about to get another.
         """
-        if self.host_name == "localhost":
+        if not self.is_named:
             return ""
         parts = (self.host_name, self.host_tags, self.secrets_prefix)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -98,6 +102,7 @@ class Config:
         prefix = secrets["prefix"].text().strip("/") if "prefix" in secrets else ""
         return cls(
             host_name=host["name"].text() if "name" in host else _host_name(),
+            is_named="name" in host or _host_name() == _static_name(),
             host_tags=host["tags"].texts() if "tags" in host else (),
             secrets_prefix=f"{prefix}/" if prefix else "",
             limits=Limits.parse(keys.get("limits", empty)),
@@ -131,6 +136,16 @@ def _fleet(node: Node) -> Deployment:
 
 def _host_name() -> str:
     return socket.gethostname().partition(".")[0]
+
+
+def _static_name() -> str:
+    """What hostname(5) says; "" without it."""
+    try:
+        lines = HOSTNAME.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    named = (line.strip() for line in lines if not line.startswith("#"))
+    return next(filter(None, named), "").partition(".")[0]
 
 
 def _positive(node: Node) -> int:

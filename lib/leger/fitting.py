@@ -100,7 +100,7 @@ class Fitting:
             if not guilty and not self._are_known(faults):
                 guilty = self._culprits()
             if not guilty:
-                return self.as_deployed(new, {*named, *self.deployed.lost})
+                return self.as_deployed(new, {*named, *self.deployed.lost} - self.removed)
             self._refuse(guilty, faults)
 
     def _refuse_endless(self, error: quadlet.QuadletError) -> None:

@@ -218,9 +218,9 @@ def _differs(failed: Generation, base: Generation, name: str) -> bool:
     )
 
 
-def _content(one: Generation, name: str) -> tuple[str, str]:
+def _content(one: Generation, name: str) -> tuple[str, str, str]:
     built = one.compiled.deployments.get(name)
-    return (built.commit, built.tree.digest) if built else ("", "")
+    return (built.commit, built.tree.digest, built.settings) if built else ("", "", "")
 
 
 def _no_longer(

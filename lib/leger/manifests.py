@@ -16,11 +16,12 @@ Tell = Callable[[str], None]
 
 
 class Content(NamedTuple):
-    """What a deployment was: its commit, the digest of its tree, the text of its definition."""
+    """What a deployment was: its commit, its tree's digest, its definition, Built.settings."""
 
     commit: str
     tree: str
     definition: str
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,12 @@ class Manifest:
                 **{key: str(raw[key]) for key in ("who", "why", "bad")},
                 images=frozenset(map(str, raw.get("images", {}).values())),
                 contents={
-                    name: Content(item["commit"], item["tree"]["digest"], item["definition"])
+                    name: Content(
+                        item["commit"],
+                        item["tree"]["digest"],
+                        item["definition"],
+                        item.get("settings", ""),
+                    )
                     for name, item in deployments.items()
                 },
                 sources={name: str(item["source"]) for name, item in deployments.items()},
@@ -74,7 +80,9 @@ class Manifest:
 def contents(one: Generation) -> dict[str, Content]:
     """What the deployments of a generation are that is at hand."""
     return {
-        name: Content(built.commit, built.tree.digest, one.definitions.get(name, ""))
+        name: Content(
+            built.commit, built.tree.digest, one.definitions.get(name, ""), built.settings
+        )
         for name, built in one.compiled.deployments.items()
     }
 

@@ -142,7 +142,7 @@ class _Planner:
         altered = {
             name: files
             for name, files in self.deployed.altered.items()
-            if name not in fitting.fresh
+            if name not in fitting.fresh and name not in fitting.removed
         }
         new = fitting.as_deployed(new, altered)
         step = _step(self.host.scope, new, fitting.fresh, fitting.removed, self.wish.reopened)

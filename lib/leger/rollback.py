@@ -128,7 +128,8 @@ def _given_up(scope: Scope, old: Generation, plan: Plan, reason: str) -> Iterato
         after = plan.new.deployments.get(name)
         before = old.definitions.get(name, "")
         defined = plan.definitions.get(name, before)
-        if after is None or (built.commit, before) != (after.commit, defined):
+        now = (built.commit, built.settings, before)
+        if after is None or now != (after.commit, after.settings, defined):
             kept = is_defined_elsewhere(scope, name)
             yield Returned(name, built.commit, reason, before if kept else defined)
 

@@ -293,13 +293,20 @@ def _reason(error: Exception) -> str:
     return (found[2] if found else str(error) or type(error).__name__).rstrip(".")
 
 
-def stopped_together(manager: Manager, names: Iterable[str]) -> list[str]:
-    """`names`, and all that the manager stops when it stops them."""
+def stopped_together(
+    manager: Manager, names: Iterable[str], own: Collection[str] = ()
+) -> list[str]:
+    """`names`, and all that the manager stops when it stops them.
+
+    But for targets and slices that are none of our `own`: to start multi-user.target again would
+    start all that it wants, and what an administrator stopped.
+    """
     found = dict.fromkeys(names)
     waiting = list(found)
     while waiting:
         for name in sorted(manager.stopped_with(waiting.pop())):
-            if name not in found:
+            is_hosts = name.endswith((".target", ".slice")) and name not in own
+            if name not in found and not is_hosts:
                 found[name] = None
                 waiting.append(name)
     return list(found)

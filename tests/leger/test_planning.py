@@ -352,5 +352,3 @@ def test_another_name_of_the_host_is_seen_until_each_deployment_has_it(
     plan = deploy(host, targets[1])
     assert "host=two" in str(plan.new.files["b.service"]["text"])
     assert (new(), planning.make(host, Wish(tuple(targets))).is_same) == ([], True)
-    named("localhost")
-    assert new() == []

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from leger import disk, generation, settle
+from leger import disk, generation, settle, systemd
 from leger.cli import main, output, services
 from leger.errors import CancelledError, LegerError
 from leger.generation import Generation
@@ -175,3 +175,19 @@ def test_an_interrupt_is_no_to_a_question(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("sys.stdin", Terminal())
     with pytest.raises(CancelledError, match="nothing was changed"):
         output.confirm("stop all?")
+
+
+def test_a_target_of_the_hosts_is_left_alone() -> None:
+    """To start multi-user.target again would start all that it wants."""
+
+    class Needed:
+        def stopped_with(self, name: str) -> frozenset[str]:
+            return frozenset(
+                {
+                    "web.service": {"app.service", "multi-user.target", "own.target"},
+                    "multi-user.target": {"graphical.target", "another.service"},
+                }.get(name, ())
+            )
+
+    found = systemd.stopped_together(Needed(), ["web.service"], {"own.target"})  # type: ignore[arg-type]
+    assert found == ["web.service", "app.service", "own.target"]

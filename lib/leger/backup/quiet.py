@@ -44,7 +44,9 @@ def stopped(host: Host, work: Work, units: Collection[str]) -> Work:
     """
     if not units:
         return work
-    both = stopped_together(host.manager, units)
+    current = generation.load_current(host.scope)
+    own = current.compiled.files if current else ()
+    both = stopped_together(host.manager, units, own)
     states = host.manager.states(both)
     back = [name for name in both if states[name].stoppable]
     work = replace(work, start=tuple(dict.fromkeys([*work.start, *back])))

@@ -94,7 +94,8 @@ def _run(locked: Host, current: Generation, verb: str, names: list[str]) -> Mapp
     if verb == "restart" and names:
         from leger import restarting, switchfile
 
-        states = locked.manager.states(stopped_together(locked.manager, names))
+        own = current.compiled.files
+        states = locked.manager.states(stopped_together(locked.manager, names, own))
         both = [name for name, state in states.items() if state.stoppable]
         at = current.point
         boot = switchfile.boot_id()
