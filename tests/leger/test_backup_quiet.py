@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -102,6 +102,15 @@ def test_nobody_is_held_where_the_units_run_on(host: Host, programs: Path) -> No
     assert host.manager.up == {DB}
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """As on a terminal: what runs in the background of a script may ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupted_twice_all_runs_again(host: Host) -> None:
     def backup() -> None:
         with quiet.still(host, Work.begin("web"), Users(units=(DB,)), "stop"):
