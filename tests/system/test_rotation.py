@@ -238,7 +238,8 @@ def test_a_unit_of_the_systems_that_runs_as_another_user_follows_too(
     host.run("systemctl", "--user", "start", "podman.socket", user="bert")
     quick = {".leger.yaml": "health: {quiet: 200ms}\n"}
     commit(host, {"lent.container": container("lent", LENT), **quick}, "/srv/lent")
-    host.run("leger", "deploy", "install", "lent", "/srv/lent", timeout=180)
+    done = host.run("leger", "deploy", "install", "lent", "/srv/lent", check=False, timeout=180)
+    assert done.code == 0, host.journal("-u", "lent.service")
     assert lent(host) == "one"
     assert "every unit has" in host.run("leger", "secrets", "refresh").stdout
     rotate(host, "two", "lent/lent-token")
