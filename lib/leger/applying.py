@@ -79,7 +79,7 @@ def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
 
     With `strict` that is raised, and nothing was changed. Raises what `apply` raises.
     """
-    _look_at_images(host, wish)
+    look_at_images(host, wish)
     plan = with_images(host, wish)
     if strict:
         plan.insist()
@@ -95,7 +95,7 @@ def bring(host: Host, wish: Wish, why: str, *, strict: bool = False) -> Outcome:
     return outcome
 
 
-def _look_at_images(host: Host, wish: Wish) -> None:
+def look_at_images(host: Host, wish: Wish) -> None:
     """Begin to ask podman for the images of what is to be updated: most name the same again."""
     current = generation.load_current(host.scope)
     known = current.compiled.deployments if current else {}

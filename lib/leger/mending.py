@@ -77,6 +77,7 @@ def reconcile(host: Host, names: Collection[str], options: Options) -> Result:
     failed = dict(wanted.outlook.failed)
     if options.strict and failed:
         raise next(iter(failed.values()))
+    applying.look_at_images(host, wanted.wish)  # podman takes its time, beside what follows
     drifts = read_drift(host, names)
     unmended = _mend_files(host, drifts)
     failed |= unmended

@@ -278,7 +278,8 @@ def _ids(wanted: Sequence[str], done: processes.Completed) -> dict[str, str]:
 def look_at_images(names: Collection[str]) -> None:
     """Begin to ask for the ids of `names`, unless they are many: few of those are wanted then."""
     wanted = sorted(names)
-    if 0 < len(wanted) <= _FEW:
+    begun = _seen.looking and _seen.looking[0] == wanted
+    if 0 < len(wanted) <= _FEW and not begun:
         _seen.looking = wanted, processes.ahead([*_INSPECT, *wanted], timeout=60)
 
 
