@@ -62,10 +62,12 @@ def read(machine: Machine) -> list[str]:
 
 
 def starts(machine: Machine, name: str) -> int:
-    """How often the unit has come up."""
-    machine.run("journalctl", "--sync")
-    told = machine.run("journalctl", "-b", "-o", "json", f"UNIT={name}.service", STARTED).stdout
-    return len(told.splitlines())
+    """How often the unit has come up, once the journal has its last start, too."""
+    unit = f"{name}.service"
+    last = machine.run("systemctl", "show", "-P", "InvocationID", unit).stdout.strip()
+    query = f"journalctl -b -o json UNIT={unit} {STARTED}"
+    machine.sh(f"until {query} | grep -q {last}; do journalctl --sync; sleep 0.1; done", timeout=30)
+    return len(machine.sh(query).stdout.splitlines())
 
 
 def expect_all_up(machine: Machine) -> None:
