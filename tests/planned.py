@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leger import generation, planning
+from leger import generation, owndefinitions, planning
 from leger.deployment import Target
 from leger.generation import Current
 from leger.planning import Plan, Wish
-from leger.switch import Host, write_definitions
+from leger.switch import Host
 from leger.systemd import State
 
 
@@ -27,7 +27,7 @@ def save(host: Host, plan: Plan) -> None:
     made = made.save(host.scope)
     generation.commit(host.scope, made.point)
     Current(made.point, confirmed=True).write(host.scope)
-    write_definitions(host.scope, plan.step.definitions)
+    owndefinitions.write(host.scope, plan.step.definitions)
 
 
 class Running:

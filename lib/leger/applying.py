@@ -15,6 +15,7 @@ from leger import (
     goback,
     imageids,
     images,
+    owndefinitions,
     planning,
     podman,
     settle,
@@ -190,7 +191,7 @@ def apply(host: Host, plan: Plan, why: str) -> Outcome:
     """
     outcome = _outcome(plan, plan.old.number if plan.old else 0)
     if plan.is_same:
-        switch.write_definitions(host.scope, plan.step.definitions)
+        owndefinitions.write(host.scope, plan.step.definitions)
     else:
         written = [name for name, text in plan.step.definitions.items() if text is not None]
         target = generation.new(host.scope, plan.new, plan.definitions, why, written)

@@ -19,11 +19,11 @@ from leger import (
     generation,
     health,
     judge,
+    owndefinitions,
     restarting,
     switch,
     switchfile,
 )
-from leger.deployment import definitions
 from leger.errors import LegerError
 from leger.generation import Current, Generation, Point
 from leger.model import Compiled
@@ -61,7 +61,7 @@ def _end_backup(host: Host, *, again: bool = False) -> list[str]:
 
 
 def _mend(host: Host) -> list[str]:
-    done = [] if host.scope.deployments.is_dir() else _restore_definitions(host.scope)
+    done = [] if host.scope.deployments.is_dir() else owndefinitions.restore(host.scope)
     done += _recover(host)
     done += _restore_units(host.scope) + _record(host.scope)
     _forget_unborn(host.scope)
@@ -107,25 +107,12 @@ def _restore_units(scope: Scope) -> list[str]:
     if emitted is not None and _is_later(scope, emitted, current.point):
         Current(emitted, confirmed=False).write(scope)
         return [f"{scope.current} was behind: generation {emitted.generation} is in place"]
+    back = owndefinitions.restore(scope)  # first: once the units are in place nobody looks again
     generation.commit(scope, current.point)
     return [
         f"{scope.units} was not that of generation {current.point.generation}: restored",
-        *_restore_definitions(scope),
+        *back,
     ]
-
-
-def _restore_definitions(scope: Scope) -> list[str]:
-    """Put back the host's own definitions that went with /etc: without them it would all go."""
-    try:
-        current = generation.load_current(scope)
-    except LegerError:
-        return []
-    places = definitions(scope)
-    texts = current.definitions if current else {}
-    own = current.own if current else ()
-    lost = {name: texts[name] for name in own if name not in places and texts.get(name)}
-    switch.write_definitions(scope, lost)
-    return [f"{scope.deployments}/{name}.yaml was gone: restored" for name in lost]
 
 
 def _record(scope: Scope) -> list[str]:

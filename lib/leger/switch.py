@@ -21,7 +21,6 @@ from leger import (
     badcommits,
     changes,
     data,
-    disk,
     generation,
     goback,
     health,
@@ -29,6 +28,7 @@ from leger import (
     images,
     journal,
     judge,
+    owndefinitions,
     podman,
     refresh,
     removal,
@@ -134,7 +134,7 @@ def switch(
         restore=step.restore,
         tags=tags,
         definitions=step.definitions,
-        previous=_previous(host.scope, step.definitions),
+        previous=owndefinitions.texts(host.scope, step.definitions),
         timeout=step.timeout,
         quiet=step.quiet,
         refused=step.refused,
@@ -235,7 +235,7 @@ def _carry_out(host: Host, todo: Switch) -> dict[str, str]:
     badcommits.remember(scope, map(_bad, todo.refused))
     adoption.take(scope, todo.adopt)
     adoption.give_back(scope, todo.restore)
-    write_definitions(scope, todo.definitions)
+    owndefinitions.write(scope, todo.definitions)
     imageids.give_back(todo.tags)
     manager.reload()
     compiled = generation.load(scope, todo.target.generation).compiled
@@ -366,26 +366,6 @@ def _to_run(manager: Manager, planned: Changes) -> dict[str, bool]:
     names = [*planned.stop, *planned.restart]
     states = manager.states(names)
     return {name: states.get(name, State()).live for name in names}
-
-
-def _previous(scope: Scope, names: Iterable[str]) -> dict[str, str | None]:
-    paths = {name: scope.deployments / f"{name}.yaml" for name in names}
-    return {
-        name: disk.read_file(path).decode() if path.exists() else None
-        for name, path in paths.items()
-    }
-
-
-def write_definitions(scope: Scope, definitions: Mapping[str, str | None]) -> None:
-    """Write the host's own definitions by name; None removes one."""
-    for name, text in definitions.items():
-        path = scope.deployments / f"{name}.yaml"
-        if text is not None:
-            disk.make_folder(scope.deployments, 0o755)
-            disk.write_file(path, text.encode())
-        elif path.exists():
-            path.unlink()
-            disk.sync_folder(path.parent)
 
 
 @contextlib.contextmanager

@@ -6,14 +6,15 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from leger import applying, deploying, planning, prepare, sync, wanted
+from leger import applying, deploying, disk, owndefinitions, planning, prepare, settle, sync, wanted
 from leger.cli import deploy as cli
 from leger.deploying import Options
 from leger.deployment import Target, definitions, dump
 from leger.emitted import Note
-from leger.errors import UsageError
+from leger.errors import LegerError, UsageError
 from leger.generation import Current, load_current
 from leger.scope import Scope
 from leger.switch import Host
@@ -45,6 +46,47 @@ def emit(scope: Scope) -> None:
 def removed(scope: Scope) -> frozenset[str]:
     """What the next sync would remove."""
     return sync.look(scope, sync.Options()).todo.removed
+
+
+def test_a_full_disk_puts_back_all_definitions_or_none(
+    host: Host, two: tuple[Target, Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with one of them would say that the others are to go."""
+    write = disk.write_file
+
+    def refused(path: Path, data: bytes, mode: int = 0o644) -> None:
+        if path.name == "b.yaml":
+            raise LegerError(f"{path}: cannot be written: No space left on device")
+        write(path, data, mode)
+
+    for lost in (host.scope.deployments, host.scope.etc):
+        shutil.rmtree(lost)
+        with monkeypatch.context() as full:
+            full.setattr(disk, "write_file", refused)
+            for _ in range(2):
+                with pytest.raises(LegerError, match="No space left"):
+                    settle.mend(host)
+        assert removed(host.scope) == frozenset()
+        assert len(settle.mend(host)) >= 2
+        assert definitions(host.scope).keys() == {"a", "b"}
+        assert [path.name for path in host.scope.etc.glob(".*")] == []
+
+
+def test_units_of_another_etc_come_back_once_its_definitions_have(
+    host: Host, two: tuple[Target, Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host.scope.deployments / "b.yaml").unlink()
+    host.scope.units.unlink()
+    with monkeypatch.context() as full:
+        full.setattr(owndefinitions, "write", _refuse)
+        with pytest.raises(LegerError):
+            settle.mend(host)
+    assert len(settle.mend(host)) == 2
+    assert removed(host.scope) == frozenset()
+
+
+def _refuse(*_given: object) -> None:
+    raise LegerError("no space left")
 
 
 def test_an_install_of_what_runs_writes_the_definition_that_was_lost(
