@@ -213,7 +213,7 @@ def _go_on(host: Host, todo: Switch, bad: Mapping[str, str]) -> Switch:
     for name, reason in bad.items():
         host.report(f"{name} {reason}")
     try:
-        following = goback.prepare(host.scope, host.manager, todo, bad)
+        following = _way_back(host, todo, bad)
         if following.target == todo.target:
             following.save(host.scope)
         else:
@@ -226,6 +226,19 @@ def _go_on(host: Host, todo: Switch, bad: Mapping[str, str]) -> Switch:
             hint="once that is mended: leger settle (the next sync goes on, too)",
         ) from error
     return following
+
+
+def _way_back(host: Host, todo: Switch, bad: Mapping[str, str]) -> Switch:
+    """The switch that takes back what is not well. If it cannot be made, each try to go on starts
+    what is `bad` once more, and nothing else: what is well is not restarted for it.
+    """
+    try:
+        return goback.prepare(host.scope, host.manager, todo, bad)
+    except (LegerError, OSError):
+        well = tuple(name for name in goback.started(todo) if name not in bad)
+        with contextlib.suppress(LegerError):
+            replace(todo, restart=(), reload=(), start=tuple(bad), watch=well).save(host.scope)
+        raise
 
 
 def _carry_out(host: Host, todo: Switch) -> dict[str, str]:

@@ -118,6 +118,30 @@ def test_what_is_well_after_all_is_bad_no_longer(
     assert generation.load(host.scope, 2).bad == ""
 
 
+def test_what_is_well_is_not_restarted_by_each_try_to_go_back(
+    host: Host, manager: Manager, full: set[str]
+) -> None:
+    def app(version: str) -> Unit:
+        text = f"[Service]\nExecStart=/bin/{version}\n"
+        return Unit("app.service", "web", "container", "app.container", text, text, wanted=True)
+
+    to(host, compiled("a", app("1")))
+    manager.fails = lambda name: name == "web.service" and runs(host.scope) == "b"
+    full.add("4.units.json")
+    with pytest.raises(LegerError, match="cannot go back"):
+        to(host, compiled("b", app("2")))
+    assert "restart app.service" in manager.done
+    for _ in range(2):
+        manager.done.clear()
+        with pytest.raises(LegerError, match="cannot go back"):
+            settle.mend(host)
+        assert manager.done == ["reload", "start web.service"]
+    full.clear()
+    assert "went back" in settle.mend(host)[-1]
+    assert (runs(host.scope), manager.up) == ("a", {"web.service", "app.service"})
+    assert is_over(host.scope)
+
+
 def test_a_network_that_podman_keeps_is_told(host: Host, manager: Manager, said: list[str]) -> None:
     def network(options: str) -> Unit:
         text = f"[X-Network]\nOptions={options}\n"
