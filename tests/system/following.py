@@ -6,6 +6,7 @@ import json
 import shlex
 from typing import Any
 
+import turning
 from machine import Machine
 from system.application import IMAGE, commit
 
@@ -13,20 +14,7 @@ FOLDER = "/etc/leger/deployments.d"
 
 
 def container(version: int, *lines: str, image: str = IMAGE, run: str = "sleep infinity") -> str:
-    return "\n".join(
-        [
-            "[Container]",
-            f"Image={image}",
-            f"Exec={run}",
-            "RunInit=true",
-            "StopTimeout=1",
-            f"Label=version={version}",
-            *lines,
-            "[Install]",
-            "WantedBy=multi-user.target",
-            "",
-        ]
-    )
+    return turning.container(*lines, image=image, run=run, version=version)
 
 
 def define(machine: Machine, name: str, *lines: str) -> None:

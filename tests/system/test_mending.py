@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from machine import Machine
 from system.deployment import Deployed, active, container
 
 PAGE = "Volume=./page/index:/index:ro"  # a file by itself: what replaces it is another one
-
-
-@pytest.fixture
-def deployed(shared_machine: Machine, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
-    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].strip("-")
-    one = Deployed(shared_machine, name)
-    yield one
-    shared_machine.run("leger", "deploy", "remove", name, "--yes", check=False)
 
 
 def touch(one: Deployed) -> str:

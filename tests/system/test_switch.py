@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from machine import Machine
 from system.application import IMAGE
 from system.deployment import Deployed, active, container, pid
-
-
-@pytest.fixture
-def deployed(shared_machine: Machine, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
-    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:40].strip("-")
-    one = Deployed(shared_machine, name)
-    yield one
-    shared_machine.run("leger", "deploy", "remove", name, "--yes", check=False)
 
 
 def test_the_only_container_of_a_pod_is_restarted_with_it(deployed: Deployed) -> None:
