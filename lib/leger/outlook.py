@@ -82,14 +82,15 @@ def look(
         for name, commit in (found | last).items()
         if isinstance(commit, str) and commit
     }
-    gone = frozenset(now.keys() & chosen) - defined.origins.keys()
+    undefined = frozenset(now.keys() & chosen) - defined.origins.keys()
+    gone = frozenset(filter(defined.is_gone, undefined))
     return Outlook(
         wanted=targets,
         failed=_failed(defined, chosen) | unfetched,
         now=now,
         bad=_bad(scope, targets),
-        vanished=gone if defined.complete else frozenset(),
-        kept=frozenset() if defined.complete else gone,
+        vanished=gone,
+        kept=undefined - gone,
         settings=config.load(scope).rendering,
     )
 
